@@ -1,1 +1,17 @@
-//! x
+//! The QEMU Machine Protocol (QMP), both sides of it, with no I/O and no clock: the caller passes the bytes and the time.
+//!
+//! Five events come first here, those that the document *QEMU Machine Protocol Events* describes: see [`event`].
+
+pub mod dialect;
+pub mod error;
+pub mod event;
+pub mod json;
+pub mod message;
+pub mod timestamp;
+
+pub use dialect::Dialect;
+pub use error::{ErrorClass, QmpError};
+pub use event::{Event, EventName, Typed};
+pub use json::{Json, Object, Value};
+pub use message::{Greeting, Message, QemuVersion, Reply};
+pub use timestamp::Timestamp;

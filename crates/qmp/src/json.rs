@@ -1,0 +1,247 @@
+//! JSON as QEMU reads and writes it, which is not quite JSON.
+//!
+//! QEMU takes single-quoted strings, prints ASCII only, orders the members of an object by a hash, prints
+//! doubles with 17 digits, and writes `inf` for a number that overflowed. A client that stops at any of
+//! these loses its place in the stream; a server that does not do them is told apart from QEMU. So both
+//! directions live here:
+//!
+//! - [`Value`] and [`Object`]: a document as values; what commands and replies are made of.
+//! - [`Json`]: one checked JSON document as text; how the `data` of an event is carried, byte for byte.
+//! - [`print`]: values to text, laid out as QEMU lays them out.
+//! - [`scan`]: text to checked text, without building values; what makes events cheap.
+//! - [`request`]: bytes of a client to values, with QEMU's limits and QEMU's error messages.
+
+pub mod print;
+pub mod scan;
+
+mod raw;
+mod text;
+
+pub use raw::{Json, NotJson};
+
+/// One JSON value, with the three kinds of number that QEMU tells apart.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Value {
+    /// `null`
+    #[default]
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// An integer that fits 64 bits with sign.
+    Int(i64),
+    /// An integer from 2^63 to 2^64 - 1; smaller ones are [`Value::Int`].
+    Uint(u64),
+    /// Any other number; infinite when QEMU printed `inf`.
+    Double(f64),
+    /// A string, escapes resolved.
+    String(String),
+    /// `[…]`
+    Array(Vec<Value>),
+    /// `{…}`
+    Object(Object),
+}
+
+impl Value {
+    /// The string, if it is one.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::String(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// The integer, if it is one and fits.
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Value::Int(n) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// The integer, if it is one and is not negative.
+    pub fn as_u64(&self) -> Option<u64> {
+        match self {
+            Value::Int(n) => u64::try_from(*n).ok(),
+            Value::Uint(n) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// The truth value, if it is one.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Value::Bool(b) => Some(*b),
+            _ => None,
+        }
+    }
+
+    /// The elements, if it is an array.
+    pub fn as_array(&self) -> Option<&[Value]> {
+        match self {
+            Value::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The object, if it is one.
+    pub fn as_object(&self) -> Option<&Object> {
+        match self {
+            Value::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// The member of this name, if this is an object that has it.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.as_object()?.get(name)
+    }
+
+    /// What QEMU's error messages call this kind of value: `string`, `int`, `number`, `boolean`, …
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Int(_) | Value::Uint(_) => "int",
+            Value::Double(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        }
+    }
+}
+
+macro_rules! value_from {
+    ($($from:ty => |$it:ident| $to:expr;)*) => {
+        $(impl From<$from> for Value { fn from($it: $from) -> Value { $to } })*
+    };
+}
+
+value_from! {
+    bool => |it| Value::Bool(it);
+    i64 => |it| Value::Int(it);
+    i32 => |it| Value::Int(it.into());
+    u32 => |it| Value::Int(it.into());
+    u64 => |it| i64::try_from(it).map_or(Value::Uint(it), Value::Int);
+    f64 => |it| Value::Double(it);
+    &str => |it| Value::String(it.to_owned());
+    String => |it| Value::String(it);
+    Vec<Value> => |it| Value::Array(it);
+    Object => |it| Value::Object(it);
+}
+
+/// The members of an object in the order in which they were put in.
+///
+/// Printing may order them as QEMU would: see [`print::Order`].
+#[derive(Clone, Debug, Default)]
+pub struct Object {
+    members: Vec<(String, Value)>,
+}
+
+impl Object {
+    /// An object without members.
+    pub fn new() -> Object {
+        Object::default()
+    }
+
+    /// Adds a member, or replaces the one of that name.
+    pub fn insert(&mut self, name: impl Into<String>, value: impl Into<Value>) {
+        let (name, value) = (name.into(), value.into());
+        match self.members.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, old)) => *old = value,
+            None => self.members.push((name, value)),
+        }
+    }
+
+    /// The same, for building an object in one expression.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<Value>) -> Object {
+        self.insert(name, value);
+        self
+    }
+
+    /// The value of the member of this name.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.members.iter().find(|(n, _)| n == name).map(|(_, v)| v)
+    }
+
+    /// Takes the member of this name out.
+    pub fn remove(&mut self, name: &str) -> Option<Value> {
+        let at = self.members.iter().position(|(n, _)| n == name)?;
+        Some(self.members.remove(at).1)
+    }
+
+    /// Names and values, in the order in which they were put in.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, &Value)> + ExactSizeIterator {
+        self.members.iter().map(|(n, v)| (n.as_str(), v))
+    }
+
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Adds a member that is known to be new: a parser has looked already.
+    pub(crate) fn push_new(&mut self, name: String, value: Value) {
+        self.members.push((name, value));
+    }
+}
+
+/// Two objects are equal when they have the same members, in whatever order.
+impl PartialEq for Object {
+    fn eq(&self, other: &Object) -> bool {
+        self.len() == other.len() && self.iter().all(|(name, value)| other.get(name) == Some(value))
+    }
+}
+
+impl FromIterator<(String, Value)> for Object {
+    fn from_iter<I: IntoIterator<Item = (String, Value)>>(members: I) -> Object {
+        let mut object = text::Members::default();
+        for (name, value) in members {
+            object.put(name, value);
+        }
+        object.object
+    }
+}
+
+impl IntoIterator for Object {
+    type Item = (String, Value);
+    type IntoIter = std::vec::IntoIter<(String, Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.members.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_members_does_not_make_objects_differ() {
+        let ab = Object::new().with("a", 1).with("b", 2);
+        let ba = Object::new().with("b", 2).with("a", 1);
+        assert_eq!(ab, ba);
+        assert_ne!(ab, Object::new().with("a", 1));
+    }
+
+    #[test]
+    fn an_integer_has_one_kind_whatever_it_came_as() {
+        assert_eq!(Value::from(7_u64), Value::from(7_i64));
+        assert_eq!(Value::from(u64::MAX), Value::Uint(u64::MAX));
+        assert_eq!(Value::Int(-1).as_u64(), None);
+    }
+
+    #[test]
+    fn inserting_a_name_again_replaces_its_value() {
+        let mut object = Object::new().with("a", 1).with("b", 2);
+        object.insert("a", 3);
+        assert_eq!(object.get("a"), Some(&Value::Int(3)));
+        assert_eq!(object.remove("a"), Some(Value::Int(3)));
+        assert_eq!(object.len(), 1);
+    }
+}
