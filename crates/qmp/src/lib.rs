@@ -2,11 +2,14 @@
 //!
 //! Five events come first here, those that the document *QEMU Machine Protocol Events* describes: see [`event`].
 
+pub mod client;
 pub mod dialect;
 pub mod error;
 pub mod event;
+pub mod frame;
 pub mod json;
 pub mod message;
+pub mod throttle;
 pub mod timestamp;
 
 pub use dialect::Dialect;

@@ -63,6 +63,13 @@ pub struct Reply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeError(SyntaxError);
 
+impl DecodeError {
+    /// The byte of the frame at which it is not JSON.
+    pub fn at(self) -> usize {
+        self.0.at
+    }
+}
+
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -160,7 +160,7 @@ impl GuestPanicInformation {
         Some(GuestPanicInformation::Tdx {
             error_code: object.get("error-code")?.as_u64()?.try_into().ok()?,
             message: object.get("message")?.as_str()?.into(),
-            gpa: object.get("gpa").and_then(|gpa| gpa.as_u64()),
+            gpa: object.get("gpa").and_then(crate::json::Value::as_u64),
         })
     }
 
