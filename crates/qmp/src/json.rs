@@ -12,8 +12,10 @@
 //! - [`request`]: bytes of a client to values, with QEMU's limits and QEMU's error messages.
 
 pub mod print;
+pub mod request;
 pub mod scan;
 
+mod lexer;
 mod raw;
 mod text;
 

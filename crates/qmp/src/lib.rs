@@ -9,6 +9,7 @@ pub mod event;
 pub mod frame;
 pub mod json;
 pub mod message;
+pub mod server;
 pub mod throttle;
 pub mod timestamp;
 

@@ -41,6 +41,14 @@ impl Object {
         printer.object(self);
         printer.out
     }
+
+    /// Names and values in the order of QEMU's hash table: the order in which it prints them, and checks arguments.
+    pub fn in_qemu_order(&self) -> Vec<(&str, &Value)> {
+        // A chain of the table runs from its newest entry on; the sort keeps equal chains as they are.
+        let mut members: Vec<_> = self.iter().rev().collect();
+        members.sort_by_cached_key(|(name, _)| chain(name));
+        members
+    }
 }
 
 /// On one line, in the order given.
@@ -90,12 +98,10 @@ impl Printer {
     fn object(&mut self, object: &Object) {
         self.out.push('{');
         self.depth += 1;
-        let mut members: Vec<_> = object.iter().collect();
-        if self.order == Order::Qemu {
-            // A chain of the table is printed from its newest entry on; the sort keeps equal chains as they are.
-            members.reverse();
-            members.sort_by_key(|(name, _)| chain(name));
-        }
+        let members = match self.order {
+            Order::Qemu => object.in_qemu_order(),
+            Order::Given => object.iter().collect(),
+        };
         for (i, (name, value)) in members.into_iter().enumerate() {
             self.separate(i);
             string(&mut self.out, name);

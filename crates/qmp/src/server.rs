@@ -1,0 +1,221 @@
+//! The server's side of one client's session: requests in, replies and events out.
+//!
+//! ```text
+//!                     qmp_capabilities
+//!   Negotiating ───────────────────────────► Ready
+//!     every other command is an error          commands go to the embedder, events to the client
+//! ```
+//!
+//! What is wrong with a request, and the negotiation, the session answers itself, in QEMU's words. What remains is a
+//! [`Request`]: whoever executes it answers with [`Session::respond`].
+
+use crate::dialect::Dialect;
+use crate::error::{ErrorClass, QmpError};
+use crate::event::Event;
+use crate::json::print::{Layout, Order};
+use crate::json::request::RequestReader;
+use crate::json::{Object, Value};
+use crate::message::Greeting;
+
+/// A command that a client wants executed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The command's name.
+    pub command: String,
+    /// Its arguments; none is the same as an empty object.
+    pub arguments: Object,
+    /// To be given back in the reply, whatever it is.
+    pub id: Option<Value>,
+    /// Whether it is to be executed at once, past those that wait.
+    pub oob: bool,
+}
+
+/// The server's side of one client's session.
+#[derive(Debug)]
+pub struct Session {
+    requests: RequestReader,
+    layout: Layout,
+    offers_oob: bool,
+    oob: bool,
+    negotiated: bool,
+    output: Vec<u8>,
+}
+
+impl Session {
+    /// A session that begins with this greeting: it is in the output at once.
+    pub fn new(greeting: &Greeting, layout: Layout) -> Session {
+        let mut session = Session {
+            requests: RequestReader::new(),
+            layout,
+            offers_oob: greeting.offers_oob(),
+            oob: false,
+            negotiated: false,
+            output: Vec::new(),
+        };
+        session.write(&greeting.to_object());
+        session
+    }
+
+    /// Takes the bytes that were read. Call [`Session::next_request`] until it has no more before reading again.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.requests.feed(bytes);
+    }
+
+    /// The next command to execute. Whatever else the bytes hold is answered on the way.
+    pub fn next_request(&mut self) -> Option<Request> {
+        loop {
+            let document = match self.requests.next_document()? {
+                Ok(document) => document,
+                Err(error) => {
+                    self.respond(None, Err(QmpError::generic(error.to_string())));
+                    continue;
+                }
+            };
+            let id = document.get("id").cloned();
+            match check(document, self.oob).and_then(|request| self.admit(request)) {
+                Ok(Some(request)) => return Some(request),
+                Ok(None) => self.respond(id, Ok(Object::new().into())),
+                Err(error) => self.respond(id, Err(error)),
+            }
+        }
+    }
+
+    /// Answers a request. Replies to requests that are not out of band must go out in the order of the requests.
+    pub fn respond(&mut self, id: Option<Value>, result: Result<Value, QmpError>) {
+        let mut reply = match result {
+            Ok(value) => Object::new().with("return", value),
+            Err(error) => Object::new().with("error", error.to_value()),
+        };
+        if let Some(id) = id {
+            reply.insert("id", id);
+        }
+        self.write(&reply);
+    }
+
+    /// Whether the client has negotiated: from then on it gets events.
+    pub fn is_negotiated(&self) -> bool {
+        self.negotiated
+    }
+
+    /// Whether the client has enabled out-of-band execution.
+    pub fn has_oob(&self) -> bool {
+        self.oob
+    }
+
+    /// How events and replies are laid out for this client.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// What is to be written to the client.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.output)
+    }
+
+    /// Before negotiation there is one command only, and behind it there is that one no more. `None`: it is answered.
+    fn admit(&mut self, request: Request) -> Result<Option<Request>, QmpError> {
+        match (self.negotiated, request.command == "qmp_capabilities") {
+            (true, false) => Ok(Some(request)),
+            (_, true) if request.oob => Err(QmpError::generic("The command qmp_capabilities does not support OOB")),
+            (true, true) => Err(QmpError::new(
+                ErrorClass::CommandNotFound,
+                "Capabilities negotiation is already complete, command ignored",
+            )),
+            (false, false) => Err(QmpError::new(
+                ErrorClass::CommandNotFound,
+                "Expecting capabilities negotiation with 'qmp_capabilities'",
+            )),
+            (false, true) => {
+                self.oob = enabled_oob(&request.arguments, self.offers_oob)?;
+                self.negotiated = true;
+                Ok(None)
+            }
+        }
+    }
+
+    fn write(&mut self, message: &Object) {
+        append_line(&mut self.output, &message.print(Order::Qemu, self.layout));
+    }
+}
+
+/// An event as the clients of one layout get it, its line end included.
+pub fn encode_event(event: &Event, layout: Layout) -> Vec<u8> {
+    let mut line = Vec::new();
+    append_line(&mut line, &event.print(Dialect::Qemu, layout));
+    line
+}
+
+/// QEMU's monitor writes CRLF for every line end, those inside a pretty message too.
+fn append_line(output: &mut Vec<u8>, message: &str) {
+    for line in message.split('\n') {
+        output.extend_from_slice(line.as_bytes());
+        output.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Checks the members of a request, in the order in which QEMU's hash table has them.
+fn check(document: Value, allow_oob: bool) -> Result<Request, QmpError> {
+    let Value::Object(mut document) = document else {
+        return Err(QmpError::generic("QMP input must be a JSON object"));
+    };
+    let mut verb: Option<&str> = None;
+    for (name, value) in document.in_qemu_order() {
+        match name {
+            "execute" | "exec-oob" if name == "execute" || allow_oob => {
+                if value.as_str().is_none() {
+                    return Err(QmpError::generic(format!("QMP input member '{name}' must be a string")));
+                }
+                if let Some(verb) = verb {
+                    return Err(QmpError::generic(format!("QMP input member '{name}' clashes with '{verb}'")));
+                }
+                verb = Some(name);
+            }
+            "arguments" if value.as_object().is_none() => {
+                return Err(QmpError::generic("QMP input member 'arguments' must be an object"));
+            }
+            "arguments" | "id" => {}
+            _ => return Err(QmpError::generic(format!("QMP input member '{name}' is unexpected"))),
+        }
+    }
+    let Some(oob) = verb.map(|verb| verb == "exec-oob") else {
+        return Err(QmpError::generic("QMP input lacks member 'execute'"));
+    };
+    let command = document.remove(if oob { "exec-oob" } else { "execute" });
+    Ok(Request {
+        command: command.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
+        arguments: match document.remove("arguments") {
+            Some(Value::Object(arguments)) => arguments,
+            _ => Object::new(),
+        },
+        id: document.remove("id"),
+        oob,
+    })
+}
+
+/// What the arguments of `qmp_capabilities` enable.
+fn enabled_oob(arguments: &Object, offered: bool) -> Result<bool, QmpError> {
+    let mut oob = false;
+    if let Some(enable) = arguments.get("enable") {
+        let Some(enable) = enable.as_array() else {
+            return Err(QmpError::generic("Invalid parameter type for 'enable', expected: array"));
+        };
+        for (i, capability) in enable.iter().enumerate() {
+            match capability.as_str() {
+                Some("oob") if offered => oob = true,
+                Some("oob") => return Err(QmpError::generic("Capability oob not available")),
+                // The name in the message is QEMU's own slip: elements of an array have none.
+                Some(other) => {
+                    return Err(QmpError::generic(format!("Parameter 'null' does not accept value '{other}'")));
+                }
+                None => {
+                    let desc = format!("Invalid parameter type for 'enable[{i}]', expected: string");
+                    return Err(QmpError::generic(desc));
+                }
+            }
+        }
+    }
+    match arguments.in_qemu_order().into_iter().find(|(name, _)| *name != "enable") {
+        Some((name, _)) => Err(QmpError::generic(format!("Parameter '{name}' is unexpected"))),
+        None => Ok(oob),
+    }
+}
