@@ -231,7 +231,8 @@ impl QemuVersion {
 
     /// What `query-version` returns.
     pub fn to_object(self, package: &str) -> Object {
-        let qemu = Object::new().with("micro", self.micro).with("minor", self.minor).with("major", self.major);
+        // In the order of QEMU's schema: two of these share a chain of its hash table, so the order shows on the wire.
+        let qemu = Object::new().with("major", self.major).with("minor", self.minor).with("micro", self.micro);
         Object::new().with("qemu", qemu).with("package", package)
     }
 }

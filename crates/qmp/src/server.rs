@@ -116,17 +116,21 @@ impl Session {
     fn admit(&mut self, request: Request) -> Result<Option<Request>, QmpError> {
         match (self.negotiated, request.command == "qmp_capabilities") {
             (true, false) => Ok(Some(request)),
-            (_, true) if request.oob => Err(QmpError::generic("The command qmp_capabilities does not support OOB")),
-            (true, true) => Err(QmpError::new(
-                ErrorClass::CommandNotFound,
-                "Capabilities negotiation is already complete, command ignored",
-            )),
             (false, false) => Err(QmpError::new(
                 ErrorClass::CommandNotFound,
                 "Expecting capabilities negotiation with 'qmp_capabilities'",
             )),
-            (false, true) => {
-                self.oob = enabled_oob(&request.arguments, self.offers_oob)?;
+            (_, true) if request.oob => Err(QmpError::generic("The command qmp_capabilities does not support OOB")),
+            (negotiated, true) => {
+                // Its arguments are looked at first, even when there is nothing left to negotiate.
+                let oob = enabled_oob(&request.arguments, self.offers_oob)?;
+                if negotiated {
+                    return Err(QmpError::new(
+                        ErrorClass::CommandNotFound,
+                        "Capabilities negotiation is already complete, command ignored",
+                    ));
+                }
+                self.oob = oob;
                 self.negotiated = true;
                 Ok(None)
             }
