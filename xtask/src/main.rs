@@ -1,2 +1,75 @@
-//! x
-fn main() {}
+//! `cargo xtask`: what a person or CI runs on qev.
+
+mod install;
+mod python_client;
+mod show_lab;
+mod suite;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::{Command, ExitCode};
+
+use clap::Parser;
+use xtask::Error;
+use xtask::error::Context;
+use xtask::workspace;
+
+/// What a person or CI runs on qev.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", version, about, disable_help_subcommand = true)]
+enum Task {
+    /// Every test there is: format, lints, plain tests, documentation, and the tests against a real QEMU
+    ///
+    /// Installs the programs that these need when run as root on Debian, else prints the line that does. A part that fails
+    /// does not keep the others from running; the command fails at the end and names it.
+    Test {
+        /// Also what takes long: ten boots in place of one, and many more cases for each property
+        #[arg(long)]
+        long: bool,
+    },
+    /// Boot a real QEMU with a real Linux guest and watch it send the five events
+    ///
+    /// Builds qev first, unless the variable QEV_BIN names a program to use in its place. Fetches Debian's kernel the first
+    /// time. Ends with 0 only if qev printed all five.
+    Lab,
+    /// Measure the codec
+    Bench {
+        /// What to hand on to the benchmark
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+        arguments: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Task::parse() {
+        Task::Test { long } => suite::run(long),
+        Task::Lab => show_lab::run(),
+        Task::Bench { arguments } => {
+            run(workspace::cargo().args(["bench", "-p", "qev-qmp", "--bench", "codec", "--"]).args(arguments))
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to be told when this fails.
+            let _ = writeln!(io::stderr(), "error: {}", error.story());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a line. When nobody reads any more, the work goes on: what it leads to is told by the exit status.
+fn print(line: &str) {
+    let mut output = io::stdout().lock();
+    let _ = writeln!(output, "{line}").and_then(|()| output.flush());
+}
+
+/// Runs a program that prints to our own output, and makes an error of its failure.
+fn run(command: &mut Command) -> Result<(), Error> {
+    let words: Vec<_> =
+        [command.get_program()].into_iter().chain(command.get_args()).map(|word| word.to_string_lossy()).collect();
+    let line = words.join(" ");
+    print(&format!("$ {line}"));
+    let status = command.status().context(|| format!("cannot run {line}"))?;
+    if status.success() { Ok(()) } else { Err(Error::new(format!("{line}: {status}"))) }
+}
