@@ -1,1 +1,25 @@
-//! x
+//! The QEMU Machine Protocol over sockets, both ends of it, on tokio. A current-thread runtime is enough.
+//!
+//! - [`Client`] connects to a QEMU's monitor, negotiates, executes commands, and hands every event to each subscriber:
+//!   `examples/smallest_watcher.rs` is all that it takes to print events.
+//! - [`Server`] is the other side: it listens where a QEMU would, one client a monitor, and throttles and buffers events
+//!   as QEMU does. What the commands do, a [`Service`] says, or closures: `examples/smallest_emitter.rs`.
+//!
+//! What the bytes mean, `qev_qmp` knows; here they are only carried.
+//!
+//! Two rules hold throughout. One task owns each connection, and everything else reaches it through a queue with a
+//! bound. And nothing ends in silence: a subscriber that was too slow learns how much it missed, and every subscriber
+//! and every caller learns why a connection ended.
+
+pub mod client;
+pub mod clock;
+pub mod server;
+pub mod target;
+
+mod holder;
+mod stream;
+
+pub use client::{Capacity, Client, ConnectError, ConnectOptions, EndReason, EventItem, Events, ExecuteError};
+pub use clock::Clock;
+pub use server::{Commands, Context, Emitter, MonitorOptions, Notice, Server, Service, StartError};
+pub use target::{NotATarget, Target};

@@ -15,7 +15,7 @@ fn served(bytes: &[u8], chunk: usize) -> Vec<i64> {
     for chunk in bytes.chunks(chunk.max(1)) {
         session.feed(chunk);
         while let Some(request) = session.next_request() {
-            served.extend(request.id.as_ref().and_then(|id| id.as_i64()));
+            served.extend(request.id.as_ref().and_then(qev_qmp::Value::as_i64));
             session.respond(request.id, Ok(Object::new().into()));
         }
     }
