@@ -5,8 +5,9 @@ mod python_client;
 mod show_lab;
 mod suite;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
@@ -20,8 +21,8 @@ use xtask::workspace;
 enum Task {
     /// Every test there is: format, lints, plain tests, documentation, and the tests against a real QEMU
     ///
-    /// Installs the programs that these need when run as root on Debian, else prints the line that does. A part that fails
-    /// does not keep the others from running; the command fails at the end and names it.
+    /// Installs the programs that these need when run as root on Debian, else prints the line that does. A part that
+    /// fails does not keep the others from running; the command fails at the end and names it.
     Test {
         /// Also what takes long: ten boots in place of one, and many more cases for each property
         #[arg(long)]
@@ -29,8 +30,8 @@ enum Task {
     },
     /// Boot a real QEMU with a real Linux guest and watch it send the five events
     ///
-    /// Builds qev first, unless the variable QEV_BIN names a program to use in its place. Fetches Debian's kernel the first
-    /// time. Ends with 0 only if qev printed all five.
+    /// Builds qev first, unless the variable QEV_BIN names a program to use in its place. Fetches Debian's kernel the
+    /// first time. Ends with 0 only if qev printed all five.
     Lab,
     /// Measure the codec
     Bench {
@@ -66,10 +67,12 @@ fn print(line: &str) {
 
 /// Runs a program that prints to our own output, and makes an error of its failure.
 fn run(command: &mut Command) -> Result<(), Error> {
-    let words: Vec<_> =
-        [command.get_program()].into_iter().chain(command.get_args()).map(|word| word.to_string_lossy()).collect();
+    let program = Path::new(command.get_program());
+    // As a person would type it: cargo is given to us with its whole path.
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    let words: Vec<_> = [name].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy).collect();
     let line = words.join(" ");
     print(&format!("$ {line}"));
     let status = command.status().context(|| format!("cannot run {line}"))?;
-    if status.success() { Ok(()) } else { Err(Error::new(format!("{line}: {status}"))) }
+    if status.success() { Ok(()) } else { Err(Error::new(format!("{line} ended with {status}"))) }
 }

@@ -129,7 +129,7 @@ impl Event {
             event.insert("timestamp", time);
         }
         for (name, value) in self.extra.iter() {
-            event.insert(name, value.clone());
+            event.insert(name.to_owned(), value.clone());
         }
         let order = match dialect {
             Dialect::Document => Order::Given,

@@ -222,7 +222,12 @@ impl FrameReader {
     }
 
     fn inside(&mut self, mut inside: Inside) -> Option<Found> {
-        while let Some(&byte) = self.buffer.get(self.at) {
+        // A message may go one byte past the limit before it is given up: it is looked at after the byte.
+        let most = (self.start + self.limit + 1).min(self.buffer.len());
+        while let Some(bytes) = self.buffer.get(self.at..most).filter(|bytes| !bytes.is_empty()) {
+            let plain = inside.plain_run(bytes);
+            self.at += plain;
+            let Some(&byte) = bytes.get(plain) else { break };
             match inside.step(byte) {
                 Step::More => self.at += 1,
                 Step::Complete => return Some(Found::Frame(self.start, self.at + 1)),
@@ -231,11 +236,11 @@ impl FrameReader {
                     return Some(Found::Garbage(self.cut(GarbageReason::BrokenOff)));
                 }
             }
-            if self.at - self.start > self.limit {
-                let garbage = self.cut(GarbageReason::TooLong);
-                self.state = State::Skipping { skipped: 0, line_start: false };
-                return Some(Found::Garbage(garbage));
-            }
+        }
+        if self.at - self.start > self.limit {
+            let garbage = self.cut(GarbageReason::TooLong);
+            self.state = State::Skipping { skipped: 0, line_start: false };
+            return Some(Found::Garbage(garbage));
         }
         self.state = State::Inside(inside);
         None
@@ -277,7 +282,44 @@ enum Found {
     Garbage(Garbage),
 }
 
+const IN_STRING: u8 = 1;
+const OUTSIDE: u8 = 2;
+
+/// Which bytes mean something: inside of strings, outside of them, or both.
+const MEANING: [u8; 256] = {
+    let mut meaning = [0; 256];
+    meaning[b'"' as usize] = IN_STRING | OUTSIDE;
+    meaning[b'\n' as usize] = IN_STRING | OUTSIDE;
+    meaning[0xFF] = IN_STRING | OUTSIDE;
+    meaning[b'\\' as usize] = IN_STRING;
+    meaning[b'{' as usize] = OUTSIDE;
+    meaning[b'}' as usize] = OUTSIDE;
+    meaning[b'[' as usize] = OUTSIDE;
+    meaning[b']' as usize] = OUTSIDE;
+    meaning
+};
+
+#[inline]
+fn run_of(bytes: &[u8], place: u8) -> usize {
+    let means_something = |byte: &u8| MEANING.get(usize::from(*byte)).is_some_and(|meaning| meaning & place != 0);
+    bytes.iter().position(means_something).unwrap_or(bytes.len())
+}
+
 impl Inside {
+    /// How many bytes from here on mean nothing: most of a message.
+    #[inline]
+    fn plain_run(&mut self, bytes: &[u8]) -> usize {
+        let run = match (self.string, self.escaped) {
+            (true, true) => return 0,
+            (true, false) => run_of(bytes, IN_STRING),
+            (false, _) => run_of(bytes, OUTSIDE),
+        };
+        if run > 0 {
+            self.line_start = false;
+        }
+        run
+    }
+
     #[inline]
     fn step(&mut self, byte: u8) -> Step {
         if self.string {

@@ -21,6 +21,8 @@ mod text;
 
 pub use raw::{Json, NotJson};
 
+use std::borrow::Cow;
+
 /// One JSON value, with the three kinds of number that QEMU tells apart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
@@ -136,8 +138,12 @@ value_from! {
 /// Printing may order them as QEMU would: see [`print::Order`].
 #[derive(Clone, Debug, Default)]
 pub struct Object {
-    members: Vec<(String, Value)>,
+    // Most names are QEMU's and known when this is compiled: those cost nothing.
+    members: Vec<(Name, Value)>,
 }
+
+/// The name of a member.
+pub type Name = Cow<'static, str>;
 
 impl Object {
     /// An object without members.
@@ -146,7 +152,7 @@ impl Object {
     }
 
     /// Adds a member, or replaces the one of that name.
-    pub fn insert(&mut self, name: impl Into<String>, value: impl Into<Value>) {
+    pub fn insert(&mut self, name: impl Into<Name>, value: impl Into<Value>) {
         let (name, value) = (name.into(), value.into());
         match self.members.iter_mut().find(|(n, _)| *n == name) {
             Some((_, old)) => *old = value,
@@ -156,7 +162,7 @@ impl Object {
 
     /// The same, for building an object in one expression.
     #[must_use]
-    pub fn with(mut self, name: impl Into<String>, value: impl Into<Value>) -> Object {
+    pub fn with(mut self, name: impl Into<Name>, value: impl Into<Value>) -> Object {
         self.insert(name, value);
         self
     }
@@ -174,7 +180,7 @@ impl Object {
 
     /// Names and values, in the order in which they were put in.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, &Value)> + ExactSizeIterator {
-        self.members.iter().map(|(n, v)| (n.as_str(), v))
+        self.members.iter().map(|(n, v)| (&**n, v))
     }
 
     /// How many members there are.
@@ -188,7 +194,7 @@ impl Object {
     }
 
     /// Adds a member that is known to be new: a parser has looked already.
-    pub(crate) fn push_new(&mut self, name: String, value: Value) {
+    pub(crate) fn push_new(&mut self, name: Name, value: Value) {
         self.members.push((name, value));
     }
 }
@@ -200,19 +206,19 @@ impl PartialEq for Object {
     }
 }
 
-impl FromIterator<(String, Value)> for Object {
-    fn from_iter<I: IntoIterator<Item = (String, Value)>>(members: I) -> Object {
+impl<N: Into<Name>> FromIterator<(N, Value)> for Object {
+    fn from_iter<I: IntoIterator<Item = (N, Value)>>(members: I) -> Object {
         let mut object = text::Members::default();
         for (name, value) in members {
-            object.put(name, value);
+            object.put(name.into(), value);
         }
         object.object
     }
 }
 
 impl IntoIterator for Object {
-    type Item = (String, Value);
-    type IntoIter = std::vec::IntoIter<(String, Value)>;
+    type Item = (Name, Value);
+    type IntoIter = std::vec::IntoIter<(Name, Value)>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.members.into_iter()

@@ -110,7 +110,7 @@ fn decode(text: &str) -> Result<Message, SyntaxError> {
         Some("QMP") => part(&mut parts.greeting, scanner),
         _ => {
             let value = scanner.value()?;
-            parts.extra.insert(name.text(), Json::checked(value).value());
+            parts.extra.insert(name.text().into_owned(), Json::checked(value).value());
             Ok(())
         }
     })?;

@@ -56,7 +56,7 @@ impl Fields {
             let name = name.text();
             if !member(&name, scanner).map_err(Stop::Misfit)? {
                 let value = scanner.value()?;
-                extra.insert(name, Json::checked(value).value());
+                extra.insert(name.into_owned(), Json::checked(value).value());
             }
             Ok(())
         });
@@ -111,7 +111,7 @@ impl From<SyntaxError> for Stop {
 /// Puts the members that have no place in a type back beside those that have.
 pub(super) fn put_back(object: &mut Object, extra: &Object) {
     for (name, value) in extra.iter() {
-        object.insert(name, value.clone());
+        object.insert(name.to_owned(), value.clone());
     }
 }
 

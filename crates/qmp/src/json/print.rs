@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn members_come_out_in_the_order_of_qemus_hash_table() {
-        let object = |names: &[&str]| names.iter().fold(Object::new(), |object, name| object.with(*name, 0));
+        let object = |names: &[&'static str]| names.iter().fold(Object::new(), |object, name| object.with(*name, 0));
         for (names, expected) in [
             (&["event", "data", "timestamp"][..], r#"{"timestamp": 0, "event": 0, "data": 0}"#),
             (&["id", "return"], r#"{"return": 0, "id": 0}"#),

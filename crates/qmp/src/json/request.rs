@@ -232,7 +232,7 @@ impl<'a> Parser<'a> {
             if members.has(&name) {
                 return error("duplicate key");
             }
-            members.put(name, value);
+            members.put(name.into(), value);
             match self.next() {
                 Some((Kind::Comma, _)) => {}
                 Some((Kind::RightBrace, _)) => return Ok(members.object.into()),

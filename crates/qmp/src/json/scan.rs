@@ -138,23 +138,25 @@ impl<'a> Scanner<'a> {
         self.take(b'"', "a string")?;
         let start = self.at;
         let mut escaped = false;
-        while let Some(b) = self.byte() {
-            match b {
-                b'"' => {
+        loop {
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            let plain = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len());
+            self.at += plain;
+            match rest.get(plain) {
+                Some(b'"') => {
                     let inner = self.since(start);
                     self.at += 1;
                     return Ok(RawStr { inner, escaped });
                 }
-                b'\\' => {
+                Some(b'\\') => {
                     escaped = true;
                     self.at += 1;
                     self.escape()?;
                 }
-                0..0x20 => return Err(self.expected("no bare control character in a string")),
-                _ => self.at += 1,
+                Some(_) => return Err(self.expected("no bare control character in a string")),
+                None => return Err(self.expected("the end of the string")),
             }
         }
-        Err(self.expected("the end of the string"))
     }
 
     /// The next value, which must be an integer that fits 64 bits with sign.
@@ -209,9 +211,8 @@ impl<'a> Scanner<'a> {
 
     fn digits(&mut self, expected: &'static str) -> Result<(), SyntaxError> {
         let start = self.at;
-        while matches!(self.byte(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
+        let rest = self.text.as_bytes().get(start..).unwrap_or_default();
+        self.at += rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
         if self.at == start { Err(self.expected(expected)) } else { Ok(()) }
     }
 

@@ -1,7 +1,7 @@
 //! Checked text to values.
 
 use super::scan::{Scanner, SyntaxError};
-use super::{Object, Value};
+use super::{Name, Object, Value};
 use std::collections::HashSet;
 
 /// The value that a document stands for. Of members with the same name the last one counts.
@@ -21,7 +21,7 @@ fn value(scanner: &mut Scanner<'_>) -> Result<Value, SyntaxError> {
             scanner.object(|scanner, name| {
                 let name = name.text().into_owned();
                 let value = value(scanner)?;
-                members.put(name, value);
+                members.put(name.into(), value);
                 Ok::<_, SyntaxError>(())
             })?;
             Value::Object(members.object)
@@ -73,7 +73,7 @@ impl Members {
     }
 
     /// Adds a member, or replaces the one of that name.
-    pub(super) fn put(&mut self, name: String, value: Value) {
+    pub(super) fn put(&mut self, name: Name, value: Value) {
         if self.has(&name) {
             self.object.insert(name, value);
             return;
@@ -82,7 +82,7 @@ impl Members {
             self.names = self.object.iter().map(|(name, _)| name.to_owned()).collect();
         }
         if self.object.len() >= LINEAR {
-            self.names.insert(name.clone());
+            self.names.insert(name.clone().into_owned());
         }
         self.object.push_new(name, value);
     }
