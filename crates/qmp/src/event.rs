@@ -34,6 +34,7 @@ use crate::dialect::Dialect;
 use crate::json::print::{Layout, Order};
 use crate::json::{Json, Object, Value};
 use crate::timestamp::Timestamp;
+use std::fmt::Write as _;
 
 /// An event as it came, or as it will go, over the wire.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,16 +118,15 @@ impl Event {
     /// The event as text, its members in the order of the dialect. The data is printed as it is: to write it in another
     /// dialect, go through [`Event::typed`] and [`Event::new`].
     pub fn print(&self, dialect: Dialect, layout: Layout) -> String {
-        let time = self.timestamp.map(Timestamp::to_object);
         if layout == Layout::Line && dialect == Dialect::Qemu && self.extra.is_empty() {
-            return self.splice(time);
+            return self.splice();
         }
         let mut event = Object::new().with("event", self.name.as_str());
         if let Some(data) = &self.data {
             event.insert("data", data.value());
         }
-        if let Some(time) = time {
-            event.insert("timestamp", time);
+        if let Some(time) = self.timestamp {
+            event.insert("timestamp", time.to_object());
         }
         for (name, value) in self.extra.iter() {
             event.insert(name.to_owned(), value.clone());
@@ -139,13 +139,12 @@ impl Event {
     }
 
     /// The usual case: the data is text already, and need not be taken apart to be put in its place.
-    fn splice(&self, time: Option<Object>) -> String {
+    fn splice(&self) -> String {
         let mut line = String::with_capacity(96 + self.data.as_ref().map_or(0, |data| data.as_str().len()));
         line.push('{');
-        if let Some(time) = time {
-            line.push_str("\"timestamp\": ");
-            line.push_str(&time.print(Order::Given, Layout::Line));
-            line.push_str(", ");
+        if let Some(Timestamp { seconds, microseconds }) = self.timestamp {
+            // Writing to a String cannot fail.
+            let _ = write!(line, "\"timestamp\": {{\"seconds\": {seconds}, \"microseconds\": {microseconds}}}, ");
         }
         line.push_str("\"event\": ");
         crate::json::print::string(&mut line, self.name.as_str());
@@ -186,7 +185,7 @@ impl Typed {
             Dialect::Document => Order::Given,
             Dialect::Qemu => Order::Qemu,
         };
-        Encoded { data: Some(Json::checked(&object.print(order, Layout::Line))), dropped }
+        Encoded { data: Some(Json::printed(object.print(order, Layout::Line))), dropped }
     }
 }
 

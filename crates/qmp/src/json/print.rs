@@ -150,25 +150,36 @@ fn chain(name: &str) -> u32 {
 /// Appends a string with its quotes: everything below 0x20 and from 0x7F as `\uXXXX`, short escapes where JSON has them.
 pub fn string(out: &mut String, s: &str) {
     out.push('"');
-    let mut units = [0; 2];
-    for c in s.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            ' '..='~' => out.push(c),
-            _ => {
-                for unit in c.encode_utf16(&mut units) {
-                    let _ = write!(out, "\\u{unit:04X}");
-                }
+    let mut rest = s;
+    // Nearly every string is plain from end to end.
+    while let Some(plain) = rest.bytes().position(|b| !matches!(b, b' '..=b'~') || b == b'"' || b == b'\\') {
+        let (run, behind) = rest.split_at(plain);
+        out.push_str(run);
+        let mut chars = behind.chars();
+        if let Some(c) = chars.next() {
+            escape(out, c);
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+fn escape(out: &mut String, c: char) {
+    match c {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{c}' => out.push_str("\\f"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        _ => {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04X}");
             }
         }
     }
-    out.push('"');
 }
 
 /// Appends a double as C's `%.17g` does, which is what QEMU uses: `0.1` comes out as `0.10000000000000001`.

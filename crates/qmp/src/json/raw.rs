@@ -39,6 +39,11 @@ impl Json {
         Json(text.into())
     }
 
+    /// For text that a printer has made.
+    pub(crate) fn printed(text: String) -> Json {
+        Json(text.into())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
