@@ -201,7 +201,7 @@ proptest! {
     fn what_is_printed_is_read_back(value in any_value(), layout in any_layout()) {
         let text = value.print(Order::Qemu, layout);
         let again = Json::parse(&text).unwrap().value();
-        prop_assert_eq!(again.print(Order::Qemu, layout), text);
+        prop_assert_eq!(again.print(Order::Given, layout), text);
     }
 
     #[test]
