@@ -22,6 +22,7 @@ mod text;
 pub use raw::{Json, NotJson};
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// One JSON value, with the three kinds of number that QEMU tells apart.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -140,7 +141,13 @@ value_from! {
 pub struct Object {
     // Most names are QEMU's and known when this is compiled: those cost nothing.
     members: Vec<(Name, Value)>,
+    /// Where each name is, once there are many: an object of a million members must not take a million times a million
+    /// comparisons.
+    index: Option<Box<HashMap<Name, usize>>>,
 }
+
+/// Up to this many members, looking at each is faster than an index.
+const FEW: usize = 16;
 
 /// The name of a member.
 pub type Name = Cow<'static, str>;
@@ -154,9 +161,16 @@ impl Object {
     /// Adds a member, or replaces the one of that name.
     pub fn insert(&mut self, name: impl Into<Name>, value: impl Into<Value>) {
         let (name, value) = (name.into(), value.into());
-        match self.members.iter_mut().find(|(n, _)| *n == name) {
-            Some((_, old)) => *old = value,
-            None => self.members.push((name, value)),
+        if let Some((_, old)) = self.position(&name).and_then(|at| self.members.get_mut(at)) {
+            *old = value;
+            return;
+        }
+        if let Some(index) = &mut self.index {
+            index.insert(name.clone(), self.members.len());
+        }
+        self.members.push((name, value));
+        if self.index.is_none() && self.members.len() > FEW {
+            self.build_index();
         }
     }
 
@@ -169,13 +183,16 @@ impl Object {
 
     /// The value of the member of this name.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.members.iter().find(|(n, _)| n == name).map(|(_, v)| v)
+        self.members.get(self.position(name)?).map(|(_, value)| value)
     }
 
     /// Takes the member of this name out.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
-        let at = self.members.iter().position(|(n, _)| n == name)?;
-        Some(self.members.remove(at).1)
+        let (_, value) = self.members.remove(self.position(name)?);
+        if self.index.take().is_some() {
+            self.build_index();
+        }
+        Some(value)
     }
 
     /// Names and values, in the order in which they were put in.
@@ -193,9 +210,16 @@ impl Object {
         self.members.is_empty()
     }
 
-    /// Adds a member that is known to be new: a parser has looked already.
-    pub(crate) fn push_new(&mut self, name: Name, value: Value) {
-        self.members.push((name, value));
+    fn position(&self, name: &str) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(name).copied(),
+            None => self.members.iter().position(|(known, _)| known == name),
+        }
+    }
+
+    fn build_index(&mut self) {
+        let positions = self.members.iter().enumerate().map(|(at, (name, _))| (name.clone(), at));
+        self.index = Some(Box::new(positions.collect()));
     }
 }
 
@@ -208,11 +232,11 @@ impl PartialEq for Object {
 
 impl<N: Into<Name>> FromIterator<(N, Value)> for Object {
     fn from_iter<I: IntoIterator<Item = (N, Value)>>(members: I) -> Object {
-        let mut object = text::Members::default();
+        let mut object = Object::new();
         for (name, value) in members {
-            object.put(name.into(), value);
+            object.insert(name, value);
         }
-        object.object
+        object
     }
 }
 
@@ -242,6 +266,18 @@ mod tests {
         assert_eq!(Value::from(7_u64), Value::from(7_i64));
         assert_eq!(Value::from(u64::MAX), Value::Uint(u64::MAX));
         assert_eq!(Value::Int(-1).as_u64(), None);
+    }
+
+    #[test]
+    fn many_members_are_found_and_taken_out_like_few() {
+        let name = |i: i64| format!("m{i}");
+        let mut object: Object = (0..100_i64).map(|i| (name(i), Value::Int(i))).collect();
+        object.insert(name(99), 0);
+        for i in 0..100 {
+            assert_eq!(object.remove(&name(i)), Some(Value::Int(if i == 99 { 0 } else { i })));
+            assert_eq!(object.get(&name(i)), None);
+        }
+        assert!(object.is_empty());
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct EventError {
 impl fmt::Display for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.member {
-            Some(member) => write!(f, "{}: member '{member}' is missing or is not {}", self.event, self.expected),
+            Some(member) => write!(f, "{}: expected member '{member}' to be {}", self.event, self.expected),
             None => write!(f, "{}: expected data that is {}", self.event, self.expected),
         }
     }

@@ -84,13 +84,19 @@ impl Json {
     /// The document as JSON that any reader takes, on one line: numbers that JSON cannot say become strings (`"inf"`),
     /// and anything that is not printable ASCII is escaped, so it cannot act on a terminal.
     pub fn strict(&self) -> std::borrow::Cow<'_, str> {
-        let unsafe_byte = |b: u8| !(0x20..0x7F).contains(&b);
-        if self.0.bytes().any(unsafe_byte) || self.0.contains("inf") || self.0.contains("nan") {
-            let value = finite(self.value());
-            value.print(Order::Given, Layout::Line).into()
-        } else {
-            (&*self.0).into()
+        if self.0.bytes().all(|b| (0x20..0x7F).contains(&b)) && !self.is_beyond_json() {
+            return (&*self.0).into();
         }
+        finite(self.value()).print(Order::Given, Layout::Line).into()
+    }
+
+    /// Whether it holds `inf` or `nan`; most documents need no look at their grammar to tell.
+    fn is_beyond_json(&self) -> bool {
+        if !self.0.contains("inf") && !self.0.contains("nan") {
+            return false;
+        }
+        let mut scanner = Scanner::new(&self.0);
+        scanner.value().is_err() || scanner.met_beyond_json()
     }
 }
 
@@ -157,7 +163,7 @@ mod tests {
         let strict = |text| Json::parse(text).unwrap().strict().into_owned();
         assert_eq!(strict(r#"{"a": inf, "b": [-nan]}"#), r#"{"a": "inf", "b": ["-nan"]}"#);
         assert_eq!(strict("{\n    \"a\": \"\u{202e}\"\n}"), r#"{"a": "\u202E"}"#);
-        assert_eq!(strict(r#"{"a":  "info"}"#), r#"{"a": "info"}"#);
+        assert_eq!(strict(r#"{"info":  1e3}"#), r#"{"info":  1e3}"#);
         assert_eq!(strict(r#"{"a":  1}"#), r#"{"a":  1}"#);
     }
 }

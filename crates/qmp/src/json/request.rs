@@ -3,9 +3,9 @@
 //! A document ends where its brackets match, or at once if it is no object or array; no line end is needed. An error
 //! drops what was begun, and reading goes on behind it.
 
-use super::Value;
 use super::lexer::{Kind, Lexer};
-use super::text::{Members, number};
+use super::text::number;
+use super::{Object, Value};
 use std::fmt;
 
 /// How many bytes of tokens a document may have.
@@ -214,10 +214,10 @@ impl<'a> Parser<'a> {
     }
 
     fn object(&mut self) -> Result<Value, ParseError> {
-        let mut members = Members::default();
+        let mut members = Object::new();
         if matches!(self.peek(), Some((Kind::RightBrace, _))) {
             self.at += 1;
-            return Ok(members.object.into());
+            return Ok(members.into());
         }
         loop {
             let Value::String(name) = self.value()? else {
@@ -229,13 +229,13 @@ impl<'a> Parser<'a> {
                 None => return error("premature EOI"),
             }
             let value = self.value()?;
-            if members.has(&name) {
+            if members.get(&name).is_some() {
                 return error("duplicate key");
             }
-            members.put(name.into(), value);
+            members.insert(name, value);
             match self.next() {
                 Some((Kind::Comma, _)) => {}
-                Some((Kind::RightBrace, _)) => return Ok(members.object.into()),
+                Some((Kind::RightBrace, _)) => return Ok(members.into()),
                 Some(_) => return error("expected separator in dict"),
                 None => return error("premature EOI"),
             }

@@ -50,12 +50,13 @@ impl<'a> RawStr<'a> {
 pub struct Scanner<'a> {
     text: &'a str,
     at: usize,
+    beyond_json: bool,
 }
 
 impl<'a> Scanner<'a> {
     /// A scanner at the start of this text.
     pub fn new(text: &'a str) -> Scanner<'a> {
-        Scanner { text, at: 0 }
+        Scanner { text, at: 0, beyond_json: false }
     }
 
     /// The next byte that is not white space, not consumed.
@@ -83,6 +84,11 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         self.skip_value(0)?;
         Ok(self.since(start))
+    }
+
+    /// Whether a number was met that QEMU prints and JSON does not know: `inf` or `nan`.
+    pub fn met_beyond_json(&self) -> bool {
+        self.beyond_json
     }
 
     /// Walks over an object: `member` is called with each name, and must consume its value from the scanner.
@@ -191,8 +197,8 @@ impl<'a> Scanner<'a> {
             Some(b'0') => self.at += 1,
             Some(b'1'..=b'9') => self.digits("a digit")?,
             // What QEMU prints for a double that overflowed.
-            Some(b'i') => return self.word("inf"),
-            Some(b'n') => return self.word("nan"),
+            Some(b'i') => return self.word_beyond_json("inf"),
+            Some(b'n') => return self.word_beyond_json("nan"),
             _ => return Err(self.expected("a value")),
         }
         if self.byte() == Some(b'.') {
@@ -240,6 +246,11 @@ impl<'a> Scanner<'a> {
         } else {
             Err(self.expected("a value"))
         }
+    }
+
+    fn word_beyond_json(&mut self, word: &'static str) -> Result<(), SyntaxError> {
+        self.beyond_json = true;
+        self.word(word)
     }
 
     fn take(&mut self, byte: u8, expected: &'static str) -> Result<(), SyntaxError> {

@@ -1,8 +1,7 @@
 //! Checked text to values.
 
 use super::scan::{Scanner, SyntaxError};
-use super::{Name, Object, Value};
-use std::collections::HashSet;
+use super::{Object, Value};
 
 /// The value that a document stands for. Of members with the same name the last one counts.
 pub(super) fn parse(text: &str) -> Result<Value, SyntaxError> {
@@ -17,14 +16,14 @@ pub(super) fn parse(text: &str) -> Result<Value, SyntaxError> {
 fn value(scanner: &mut Scanner<'_>) -> Result<Value, SyntaxError> {
     Ok(match scanner.peek() {
         Some(b'{') => {
-            let mut members = Members::default();
+            let mut members = Object::new();
             scanner.object(|scanner, name| {
                 let name = name.text().into_owned();
                 let value = value(scanner)?;
-                members.put(name.into(), value);
+                members.insert(name, value);
                 Ok::<_, SyntaxError>(())
             })?;
-            Value::Object(members.object)
+            Value::Object(members)
         }
         Some(b'[') => {
             let mut items = Vec::new();
@@ -54,38 +53,6 @@ pub(super) fn number(literal: &str) -> Value {
     }
     // Rust reads "inf" and "nan" as C prints them, and overflows to infinity as C does.
     Value::Double(literal.parse().unwrap_or(f64::NAN))
-}
-
-/// An object while it is read. From a few members on, names are looked up by hash: an object of a million members must
-/// not take a million times a million comparisons.
-#[derive(Default)]
-pub(super) struct Members {
-    pub(super) object: Object,
-    names: HashSet<String>,
-}
-
-const LINEAR: usize = 16;
-
-impl Members {
-    /// Whether there is a member of this name already.
-    pub(super) fn has(&self, name: &str) -> bool {
-        if self.object.len() <= LINEAR { self.object.get(name).is_some() } else { self.names.contains(name) }
-    }
-
-    /// Adds a member, or replaces the one of that name.
-    pub(super) fn put(&mut self, name: Name, value: Value) {
-        if self.has(&name) {
-            self.object.insert(name, value);
-            return;
-        }
-        if self.object.len() == LINEAR {
-            self.names = self.object.iter().map(|(name, _)| name.to_owned()).collect();
-        }
-        if self.object.len() >= LINEAR {
-            self.names.insert(name.clone().into_owned());
-        }
-        self.object.push_new(name, value);
-    }
 }
 
 #[cfg(test)]

@@ -169,15 +169,15 @@ fn data_that_does_not_fit_says_which_member_and_leaves_the_event_as_it_is() {
         (r#"{"event": "BALLOON_CHANGE", "data": [1]}"#, "BALLOON_CHANGE: expected data that is an object"),
         (
             r#"{"event": "BALLOON_CHANGE", "data": {"actual": 1.5}}"#,
-            "BALLOON_CHANGE: member 'actual' is missing or is not an integer that fits its type",
+            "BALLOON_CHANGE: expected member 'actual' to be an integer that fits its type",
         ),
         (
             r#"{"event": "BALLOON_CHANGE", "data": {"actual": 18446744073709551615}}"#,
-            "BALLOON_CHANGE: member 'actual' is missing or is not an integer that fits its type",
+            "BALLOON_CHANGE: expected member 'actual' to be an integer that fits its type",
         ),
         (
             r#"{"event": "QUORUM_FAILURE", "data": {"reference": "q0"}}"#,
-            "QUORUM_FAILURE: member 'sector-num' is missing or is not present",
+            "QUORUM_FAILURE: expected member 'sector-num' to be present",
         ),
     ] {
         let event = event(text);
