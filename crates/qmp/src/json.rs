@@ -143,6 +143,7 @@ pub struct Object {
     members: Vec<(Name, Value)>,
     /// Where each name is, once there are many: an object of a million members must not take a million times a million
     /// comparisons.
+    #[expect(clippy::box_collection, reason = "nearly no object has one, and each would pay for its room")]
     index: Option<Box<HashMap<Name, usize>>>,
 }
 
