@@ -21,5 +21,5 @@ mod stream;
 
 pub use client::{Capacity, Client, ConnectError, ConnectOptions, EndReason, EventItem, Events, ExecuteError};
 pub use clock::Clock;
-//pub use server::{Commands, Context, Emitter, MonitorOptions, Notice, Server, Service, StartError};
+pub use server::{Commands, Context, Emitter, MonitorOptions, Notice, Server, Service, StartError};
 pub use target::{NotATarget, Target};

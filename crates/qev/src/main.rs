@@ -1,2 +1,19 @@
-//! x
-fn main() {}
+//! qev: every QEMU event, caught, kept and delivered.
+//!
+//! The verbs are in [`cli`], a file each; `qev demo` ([`cli::demo`]) shows the document's five events for their reasons.
+
+mod cli;
+mod exit;
+mod printer;
+mod simulated;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let status = match cli::Cli::parse().run() {
+        Ok(status) => status,
+        Err(error) => error.report(),
+    };
+    status.into()
+}
