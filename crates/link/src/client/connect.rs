@@ -1,0 +1,362 @@
+//! Getting in: from a target to a negotiated connection, or to a sentence that says why not and what to do.
+//!
+//! ```text
+//!               open                greeting               reply to qmp_capabilities
+//!   (target) ─────────► Connected ────────────► Greeted ─────────────────────────────► Ready
+//!      │                    │ nothing in time:      │ error: NegotiationRefused
+//!      │                    │   Silent or Held      │ nothing in time: NegotiationTimeout
+//!      │ NoSuchSocket,      │ "QEMU … monitor":     │
+//!      │ NobodyListens, …   │   HumanMonitor        │
+//!                           │ anything else: NotQmp
+//! ```
+
+use super::Client;
+use super::connection::{Connection, Step};
+use super::events::{Capacity, EndReason, Events};
+use crate::holder;
+use crate::stream::Duplex;
+use crate::target::Target;
+use qev_qmp::{Greeting, QmpError};
+use std::fmt;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::time::Duration;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, timeout_at};
+
+/// How long a greeting may still come after something that is none.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How to connect.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ConnectOptions {
+    /// How long connecting, greeting and negotiation may take together. Default: 5 s.
+    pub greeting_timeout: Duration,
+    /// How long [`Client::execute`] waits for an answer. Default: 30 s.
+    pub execute_timeout: Duration,
+    /// Whether to enable out-of-band execution where it is offered. Default: yes.
+    pub oob: bool,
+    /// How much is kept for the first subscription. Default: 1024 items, 1 MiB.
+    pub events: Capacity,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> ConnectOptions {
+        ConnectOptions {
+            greeting_timeout: Duration::from_secs(5),
+            execute_timeout: Duration::from_secs(30),
+            oob: true,
+            events: Capacity::default(),
+        }
+    }
+}
+
+impl ConnectOptions {
+    /// Changes how long connecting, greeting and negotiation may take together.
+    #[must_use]
+    pub const fn greeting_timeout(mut self, timeout: Duration) -> ConnectOptions {
+        self.greeting_timeout = timeout;
+        self
+    }
+
+    /// Changes how long commands wait for an answer.
+    #[must_use]
+    pub const fn execute_timeout(mut self, timeout: Duration) -> ConnectOptions {
+        self.execute_timeout = timeout;
+        self
+    }
+
+    /// Changes whether out-of-band execution is enabled where it is offered.
+    #[must_use]
+    pub const fn oob(mut self, oob: bool) -> ConnectOptions {
+        self.oob = oob;
+        self
+    }
+
+    /// Changes how much is kept for the first subscription.
+    #[must_use]
+    pub fn events(mut self, capacity: impl Into<Capacity>) -> ConnectOptions {
+        self.events = capacity.into();
+        self
+    }
+}
+
+/// Why there is no connection. Each says what to do, and names the socket.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// There is nothing at this path.
+    NoSuchSocket {
+        /// Where.
+        socket: String,
+    },
+    /// There is something at this path, but no socket.
+    NotASocket {
+        /// Where.
+        socket: String,
+    },
+    /// The socket is there, and nobody behind it.
+    NobodyListens {
+        /// Where.
+        socket: String,
+    },
+    /// Another client is connected, and QEMU serves one a monitor; or so many wait that one more may not.
+    Held {
+        /// Where.
+        socket: String,
+    },
+    /// We may not connect to the socket.
+    NotAllowed {
+        /// Where.
+        socket: String,
+    },
+    /// It is a human monitor (HMP), not one for programs.
+    HumanMonitor {
+        /// Where.
+        socket: String,
+    },
+    /// Connected, but nothing came in time.
+    Silent {
+        /// Where.
+        socket: String,
+        /// How long it was waited.
+        after: Duration,
+    },
+    /// What answered does not speak QMP.
+    NotQmp {
+        /// Where.
+        socket: String,
+        /// What it said: its first 120 bytes at most.
+        said: Vec<u8>,
+    },
+    /// It greeted, and did not answer the negotiation in time.
+    NegotiationTimeout {
+        /// Where.
+        socket: String,
+        /// How long it was waited.
+        after: Duration,
+    },
+    /// It greeted, and refused the negotiation.
+    NegotiationRefused {
+        /// Where.
+        socket: String,
+        /// What it said.
+        source: QmpError,
+    },
+    /// It closed the connection before it was ready.
+    Ended {
+        /// Where.
+        socket: String,
+        /// How it ended.
+        source: EndReason,
+    },
+    /// It is the name of a machine: who knows where its monitor is must be asked.
+    MachineName {
+        /// The name.
+        name: String,
+    },
+    /// Connecting failed in some other way.
+    Io {
+        /// Where.
+        socket: String,
+        /// How.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectError::NoSuchSocket { socket } => write!(
+                f,
+                "there is no socket at {socket}: check the path, and that QEMU runs with -qmp unix:{socket},server=on,wait=off"
+            ),
+            ConnectError::NotASocket { socket } => {
+                write!(f, "{socket} is not a socket: name the path that QEMU was given with -qmp")
+            }
+            ConnectError::NobodyListens { socket } => {
+                write!(f, "nobody listens at {socket}: the QEMU that made it has ended, or was killed; start it again")
+            }
+            ConnectError::Held { socket } => write!(
+                f,
+                "{socket} is held by another client, and QEMU serves one at a time: end that client, or give QEMU \
+                 another monitor with a second -qmp"
+            ),
+            ConnectError::NotAllowed { socket } => {
+                write!(f, "no permission to connect to {socket}: run as the user who runs QEMU, or as root")
+            }
+            ConnectError::HumanMonitor { socket } => write!(
+                f,
+                "{socket} is a human monitor (HMP): give QEMU one for programs with -qmp unix:PATH,server=on,wait=off"
+            ),
+            ConnectError::Silent { socket, after } => write!(
+                f,
+                "no greeting from {socket} in {after:?}: QEMU may be stopped or hang, or it is not a monitor (a serial \
+                 line and a guest agent do not greet)"
+            ),
+            ConnectError::NotQmp { socket, said } => {
+                write!(
+                    f,
+                    "{socket} does not speak QMP: it says '{}'; name a monitor made with -qmp",
+                    said.escape_ascii()
+                )
+            }
+            ConnectError::NegotiationTimeout { socket, after } => {
+                write!(f, "{socket} greeted but did not answer qmp_capabilities in {after:?}: QEMU may hang")
+            }
+            ConnectError::NegotiationRefused { socket, .. } => {
+                write!(f, "{socket} refused the capabilities negotiation")
+            }
+            ConnectError::Ended { socket, .. } => {
+                write!(f, "{socket} ended the connection before it was ready: QEMU may be on its way out; try again")
+            }
+            ConnectError::MachineName { name } => write!(
+                f,
+                "'{name}' is the name of a machine, not a socket: name one as unix:PATH, tcp:HOST:PORT or a path with a /"
+            ),
+            ConnectError::Io { socket, .. } => write!(f, "connecting to {socket} failed"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ConnectError::NegotiationRefused { source, .. } => Some(source),
+            ConnectError::Ended { source, .. } => Some(source),
+            ConnectError::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// What is connected to: for the sentences, and to find out who holds it.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    name: String,
+    path: Option<&'a Path>,
+    timeout: Option<Duration>,
+}
+
+impl Place<'_> {
+    pub(super) fn given() -> Place<'static> {
+        Place { name: "the given stream".to_owned(), path: None, timeout: None }
+    }
+}
+
+pub(super) async fn connect(target: &Target, options: ConnectOptions) -> Result<(Client, Events), ConnectError> {
+    let deadline = Instant::now() + options.greeting_timeout;
+    let mut place = Place { name: target.to_string(), path: None, timeout: Some(options.greeting_timeout) };
+    match target {
+        Target::Unix(path) => {
+            place.path = Some(path);
+            let stream = in_time(deadline, UnixStream::connect(path)).await.map_err(|error| unix_error(error, path))?;
+            Client::negotiate(stream, &place, options, deadline).await
+        }
+        Target::Tcp { host, port } => {
+            let socket = || place.name.clone();
+            let stream = in_time(deadline, TcpStream::connect((host.as_str(), *port))).await.map_err(|source| {
+                match source.kind() {
+                    io::ErrorKind::ConnectionRefused => ConnectError::NobodyListens { socket: socket() },
+                    _ => ConnectError::Io { socket: socket(), source },
+                }
+            })?;
+            // Commands are small and wait for their answers. Without it they are only slower.
+            let _ = stream.set_nodelay(true);
+            Client::negotiate(stream, &place, options, deadline).await
+        }
+        Target::Machine(name) => Err(ConnectError::MachineName { name: name.clone() }),
+    }
+}
+
+async fn in_time<T>(deadline: Instant, connected: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout_at(deadline, connected).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn unix_error(source: io::Error, path: &Path) -> ConnectError {
+    let socket = path.display().to_string();
+    match source.kind() {
+        io::ErrorKind::NotFound => ConnectError::NoSuchSocket { socket },
+        io::ErrorKind::PermissionDenied => ConnectError::NotAllowed { socket },
+        // What is no socket refuses as well.
+        io::ErrorKind::ConnectionRefused => match std::fs::metadata(path) {
+            Ok(file) if !file.file_type().is_socket() => ConnectError::NotASocket { socket },
+            _ => ConnectError::NobodyListens { socket },
+        },
+        // One is served, and the queue of those who wait is full.
+        io::ErrorKind::WouldBlock => ConnectError::Held { socket },
+        _ => ConnectError::Io { socket, source },
+    }
+}
+
+/// Until commands can be sent.
+pub(super) async fn negotiate<S: Duplex>(
+    connection: &mut Connection<S>,
+    place: &Place<'_>,
+    deadline: Instant,
+) -> Result<Greeting, ConnectError> {
+    let started = Instant::now();
+    let mut until = deadline;
+    let mut greeted = None;
+    let mut strange: Option<Vec<u8>> = None;
+    let socket = || place.name.clone();
+    loop {
+        match timeout_at(until, connection.negotiate()).await {
+            Ok(Ok(Step::Greeted(greeting))) => {
+                greeted = Some(greeting);
+                until = deadline;
+            }
+            Ok(Ok(Step::Ready)) => {
+                if let Some(greeting) = greeted {
+                    return Ok(greeting);
+                }
+            }
+            Ok(Ok(Step::Refused(source))) => {
+                return Err(ConnectError::NegotiationRefused { socket: socket(), source });
+            }
+            Ok(Ok(Step::Strange(said))) => {
+                if greeted.is_none() {
+                    if is_human_monitor(&said) {
+                        return Err(ConnectError::HumanMonitor { socket: socket() });
+                    }
+                    let said = strange.get_or_insert(said);
+                    until = until.min(Instant::now() + GRACE);
+                    if Instant::now() >= until {
+                        return Err(ConnectError::NotQmp { socket: socket(), said: std::mem::take(said) });
+                    }
+                }
+            }
+            Ok(Err(source)) => {
+                return Err(match strange {
+                    Some(said) if greeted.is_none() => ConnectError::NotQmp { socket: socket(), said },
+                    _ => ConnectError::Ended { socket: socket(), source },
+                });
+            }
+            Err(_) => {
+                let after = place.timeout.unwrap_or_else(|| started.elapsed());
+                return Err(match strange {
+                    _ if greeted.is_some() => ConnectError::NegotiationTimeout { socket: socket(), after },
+                    Some(said) => ConnectError::NotQmp { socket: socket(), said },
+                    None => nothing_came(place, after).await,
+                });
+            }
+        }
+    }
+}
+
+/// The connection is still there: that it waits is what shows that another is served.
+async fn nothing_came(place: &Place<'_>, after: Duration) -> ConnectError {
+    let socket = place.name.clone();
+    match place.path {
+        Some(path) if holder::is_held(path).await => ConnectError::Held { socket },
+        _ => ConnectError::Silent { socket, after },
+    }
+}
+
+/// `QEMU 7.2.22 monitor - type 'help' for more information`
+fn is_human_monitor(said: &[u8]) -> bool {
+    let said = String::from_utf8_lossy(said);
+    said.trim_start().starts_with("QEMU ") && said.contains(" monitor - type 'help'")
+}

@@ -1,0 +1,333 @@
+//! Subscriptions: every event to everyone who asked, nobody held up by anybody.
+//!
+//! ```text
+//!                           ┌─► queue (bounded) ─► Events::next
+//!   connection's task ──► board ─► queue (bounded) ─► Events::next
+//!                           └─► queue (bounded) ─► Events::next
+//! ```
+//!
+//! The task that reads the connection never waits for a subscriber. One that is too slow loses its oldest items and is
+//! told how many; the others lose nothing. When the connection ends, each learns why, after what was still queued.
+
+use qev_qmp::frame::Garbage;
+use qev_qmp::{Event, Greeting, Json, QmpError};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tokio::sync::Notify;
+
+/// What a subscriber gets.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum EventItem {
+    /// An event.
+    Event(Arc<Event>),
+    /// So many items were lost here, because this subscriber did not take them in time.
+    Missed(u64),
+    /// Bytes that were no message. Whatever message they may have been is lost; what follows is not.
+    Garbage(Arc<Garbage>),
+    /// An object that is neither greeting nor event nor reply.
+    Unknown(Arc<Json>),
+    /// The peer greeted again: its session starts anew, and events between the two are lost.
+    Restarted(Arc<Greeting>),
+    /// The connection has ended, and this is why. It is the last item, and comes again if asked again.
+    Ended(Arc<EndReason>),
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// The peer closed it.
+    EndOfFile,
+    /// The peer closed it with bytes of ours unread: how a QEMU that exits may leave. It means what end of file means.
+    Reset,
+    /// Reading failed.
+    Io(io::Error),
+    /// The peer greeted again and then refused the negotiation.
+    NegotiationRefused(QmpError),
+    /// We closed it: it was asked for, or nobody held it any more.
+    ClosedHere,
+}
+
+impl EndReason {
+    /// Why a read failed.
+    pub(crate) fn from_error(error: io::Error) -> EndReason {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => EndReason::Reset,
+            _ => EndReason::Io(error),
+        }
+    }
+
+    /// Whether the other side left, in whichever of the ways.
+    pub fn is_by_peer(&self) -> bool {
+        matches!(self, EndReason::EndOfFile | EndReason::Reset)
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EndReason::EndOfFile => "the peer closed the connection",
+            EndReason::Reset => "the peer closed the connection without reading everything",
+            EndReason::Io(_) => "reading from the connection failed",
+            EndReason::NegotiationRefused(_) => "the peer started the session anew and refused the negotiation",
+            EndReason::ClosedHere => "the connection was closed on this side",
+        })
+    }
+}
+
+impl std::error::Error for EndReason {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            EndReason::Io(error) => Some(error),
+            EndReason::NegotiationRefused(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// How much is kept for a subscriber that does not take it: whichever of the two is reached first. The newest item is
+/// always kept, whatever its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Items.
+    pub items: usize,
+    /// Bytes of the data that they carry, about.
+    pub bytes: usize,
+}
+
+impl Default for Capacity {
+    /// 1024 items, 1 MiB.
+    fn default() -> Capacity {
+        Capacity { items: 1024, bytes: 1 << 20 }
+    }
+}
+
+impl From<usize> for Capacity {
+    /// So many items, and at most 1 MiB; at least one.
+    fn from(items: usize) -> Capacity {
+        Capacity { items, ..Capacity::default() }
+    }
+}
+
+/// One subscriber's end: events from the moment of the subscription on.
+#[derive(Debug)]
+pub struct Events {
+    queue: Arc<Queue>,
+    /// While someone wants events, the connection is wanted.
+    pub(super) _keep: super::Orders,
+}
+
+impl Events {
+    /// The next item; waits for it if there is none. Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> EventItem {
+        loop {
+            if let Some(item) = self.queue.take() {
+                return item;
+            }
+            self.queue.filled.notified().await;
+        }
+    }
+
+    /// The next item, if there is one already.
+    pub fn try_next(&mut self) -> Option<EventItem> {
+        self.queue.take()
+    }
+}
+
+/// Where the connection's task puts what comes in.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    state: Mutex<BoardState>,
+}
+
+#[derive(Debug, Default)]
+struct BoardState {
+    subscribers: Vec<Weak<Queue>>,
+    ended: Option<Arc<EndReason>>,
+}
+
+impl Board {
+    pub(super) fn subscribe(&self, capacity: Capacity, keep: super::Orders) -> Events {
+        let queue = Arc::new(Queue { capacity, state: Mutex::default(), filled: Notify::new() });
+        let mut state = lock(&self.state);
+        match &state.ended {
+            Some(reason) => queue.end(reason),
+            None => state.subscribers.push(Arc::downgrade(&queue)),
+        }
+        Events { queue, _keep: keep }
+    }
+
+    pub(super) fn publish(&self, item: &EventItem) {
+        // Those who have left are forgotten on the way.
+        lock(&self.state).subscribers.retain(|queue| match queue.upgrade() {
+            Some(queue) => {
+                queue.put(item.clone());
+                true
+            }
+            None => false,
+        });
+    }
+
+    pub(super) fn end(&self, reason: EndReason) {
+        let reason = Arc::new(reason);
+        let mut state = lock(&self.state);
+        for queue in state.subscribers.drain(..) {
+            if let Some(queue) = queue.upgrade() {
+                queue.end(&reason);
+            }
+        }
+        state.ended = Some(reason);
+    }
+
+    /// Why the connection ended, if it has.
+    pub(super) fn ended(&self) -> Option<Arc<EndReason>> {
+        lock(&self.state).ended.clone()
+    }
+}
+
+#[derive(Debug)]
+struct Queue {
+    capacity: Capacity,
+    state: Mutex<QueueState>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    items: VecDeque<EventItem>,
+    bytes: usize,
+    missed: u64,
+    ended: Option<Arc<EndReason>>,
+}
+
+impl Queue {
+    fn put(&self, item: EventItem) {
+        let mut state = lock(&self.state);
+        state.bytes += size(&item);
+        state.items.push_back(item);
+        while state.items.len() > 1 && (state.items.len() > self.capacity.items || state.bytes > self.capacity.bytes) {
+            if let Some(oldest) = state.items.pop_front() {
+                state.bytes -= size(&oldest);
+                state.missed += 1;
+            }
+        }
+        self.filled.notify_one();
+    }
+
+    fn end(&self, reason: &Arc<EndReason>) {
+        lock(&self.state).ended = Some(Arc::clone(reason));
+        self.filled.notify_one();
+    }
+
+    fn take(&self) -> Option<EventItem> {
+        let mut state = lock(&self.state);
+        // The oldest were dropped: what was missed lies before all that is left.
+        if state.missed > 0 {
+            return Some(EventItem::Missed(std::mem::take(&mut state.missed)));
+        }
+        let Some(item) = state.items.pop_front() else {
+            return state.ended.clone().map(EventItem::Ended);
+        };
+        state.bytes -= size(&item);
+        if state.items.is_empty() {
+            // A burst is over: its space is given back.
+            state.items = VecDeque::new();
+        }
+        Some(item)
+    }
+}
+
+fn size(item: &EventItem) -> usize {
+    match item {
+        EventItem::Event(event) => 100 + event.data.as_ref().map_or(0, |data| data.as_str().len()),
+        EventItem::Unknown(json) => json.as_str().len(),
+        _ => 100,
+    }
+}
+
+/// What is behind these locks is whole at every moment, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use qev_qmp::Dialect;
+    use qev_qmp::Object;
+    use qev_qmp::event::OtherEvent;
+
+    fn event(name: &str, data: usize) -> EventItem {
+        let data = (data > 0).then(|| Object::new().with("x", "x".repeat(data)));
+        EventItem::Event(Arc::new(Event::new(&OtherEvent::new(name, data).into(), None, Dialect::Qemu)))
+    }
+
+    fn subscribe(board: &Board, capacity: impl Into<Capacity>) -> Events {
+        board.subscribe(capacity.into(), tokio::sync::mpsc::channel(1).0)
+    }
+
+    /// What is there, in a few words.
+    fn drain(events: &mut Events) -> Vec<String> {
+        let mut found = Vec::new();
+        while let Some(item) = events.try_next() {
+            found.push(match item {
+                EventItem::Event(event) => event.name.to_string(),
+                EventItem::Missed(n) => format!("missed {n}"),
+                EventItem::Ended(reason) => {
+                    found.push(reason.to_string());
+                    return found;
+                }
+                other => format!("{other:?}"),
+            });
+        }
+        found
+    }
+
+    #[test]
+    fn who_is_slow_learns_what_it_missed_and_others_miss_nothing() {
+        let board = Board::default();
+        let (mut slow, mut fast) = (subscribe(&board, 2), subscribe(&board, 8));
+        for name in ["A", "B", "C", "D", "E"] {
+            board.publish(&event(name, 0));
+        }
+        assert_eq!(drain(&mut slow), ["missed 3", "D", "E"]);
+        assert_eq!(drain(&mut fast), ["A", "B", "C", "D", "E"]);
+        board.publish(&event("F", 0));
+        assert_eq!(drain(&mut slow), ["F"]);
+    }
+
+    #[test]
+    fn bytes_are_bounded_too_but_one_item_is_always_kept() {
+        let board = Board::default();
+        let mut events = subscribe(&board, Capacity { items: 100, bytes: 1000 });
+        board.publish(&event("A", 400));
+        board.publish(&event("B", 5000));
+        assert_eq!(drain(&mut events), ["missed 1", "B"]);
+        let mut none = subscribe(&board, 0);
+        board.publish(&event("C", 0));
+        assert_eq!(drain(&mut none), ["C"]);
+    }
+
+    #[test]
+    fn everyone_learns_why_it_ended_and_late_comers_too() {
+        let board = Board::default();
+        let mut early = subscribe(&board, 2);
+        board.publish(&event("A", 0));
+        board.end(EndReason::EndOfFile);
+        let why = "the peer closed the connection";
+        assert_eq!(drain(&mut early), ["A", why]);
+        assert_eq!(drain(&mut early), [why], "and again");
+        assert_eq!(drain(&mut subscribe(&board, 2)), [why]);
+    }
+
+    #[test]
+    fn who_has_left_is_forgotten() {
+        let board = Board::default();
+        drop(subscribe(&board, 2));
+        board.publish(&event("A", 0));
+        assert!(lock(&board.state).subscribers.is_empty());
+    }
+}

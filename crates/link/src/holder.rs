@@ -1,0 +1,89 @@
+//! Whether a Unix socket that says nothing is held by another client, as far as `/proc/net/unix` tells.
+//!
+//! QEMU serves one client a monitor: a second one connects, is not accepted, and hears nothing until the first leaves. The
+//! kernel's table shows both: the accepted end of the first (state 03) and ours, which waits (state 02), under the same path.
+//!
+//! The table shows paths as the listener was given them, and costs 25 ms and more to read on a busy host: it is asked
+//! once, when the time for a greeting is over.
+
+use std::path::Path;
+
+/// Where the kernel shows its Unix sockets.
+const TABLE: &str = "/proc/net/unix";
+
+/// Whether another client is connected to the socket at this path while ours waits. Where it cannot be known: no.
+pub(crate) async fn is_held(path: &Path) -> bool {
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || {
+        let table = std::fs::read(TABLE).unwrap_or_default();
+        shows_held(&String::from_utf8_lossy(&table), &path)
+    });
+    read.await.unwrap_or(false)
+}
+
+fn shows_held(table: &str, path: &Path) -> bool {
+    let (mut connected, mut waiting) = (false, false);
+    for line in table.lines().skip(1) {
+        match entry(line) {
+            Some(("03", shown)) if is_path(shown, path) => connected = true,
+            Some(("02", shown)) if is_path(shown, path) => waiting = true,
+            _ => {}
+        }
+    }
+    connected && waiting
+}
+
+/// State and path: the sixth column, and what is left behind the seventh.
+fn entry(line: &str) -> Option<(&str, &Path)> {
+    let mut rest = line.trim_start();
+    let mut state = "";
+    for column in 1..=7 {
+        let (value, behind) = rest.split_once(' ')?;
+        if column == 6 {
+            state = value;
+        }
+        rest = behind.trim_start();
+    }
+    (!rest.is_empty()).then_some((state, Path::new(rest)))
+}
+
+/// A relative path was relative to the listener's folder, which may not be ours: then what both have must be equal.
+fn is_path(shown: &Path, path: &Path) -> bool {
+    shown == path
+        || (shown.is_absolute() && std::fs::canonicalize(path).is_ok_and(|path| path == shown))
+        || (shown.is_relative() && path.ends_with(shown.strip_prefix(".").unwrap_or(shown)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "Num       RefCount Protocol Flags    Type St Inode Path\n";
+    const LISTENER: &str = "0000000036eab803: 00000002 00000000 00010000 0001 01 34995 /tmp/x y.sock\n";
+    const WAITING: &str = "00000000df8c8055: 00000003 00000000 00000000 0001 02     0 /tmp/x y.sock\n";
+    const CONNECTED: &str = "000000002da5c2f6: 00000003 00000000 00000000 0001 03 35237 /tmp/x y.sock\n";
+    const NAMELESS: &str = "000000002da5c2f7: 00000003 00000000 00000000 0001 03 35238\n";
+
+    fn held(lines: &[&str], path: &str) -> bool {
+        shows_held(&format!("{HEADER}{}", lines.concat()), Path::new(path))
+    }
+
+    #[test]
+    fn one_that_waits_behind_one_that_is_connected_finds_it_held() {
+        let path = "/tmp/x y.sock";
+        assert!(held(&[LISTENER, WAITING, CONNECTED, NAMELESS], path));
+        assert!(!held(&[LISTENER, WAITING], path), "nobody was accepted: it is silent for another reason");
+        assert!(!held(&[LISTENER, CONNECTED], path), "the one that is connected is us");
+        assert!(!held(&[LISTENER, WAITING, CONNECTED], "/tmp/x"));
+        assert!(!held(&["nonsense\n"], path));
+    }
+
+    #[test]
+    fn a_relative_path_is_known_by_its_end() {
+        let relative: Vec<String> =
+            [WAITING, CONNECTED].iter().map(|line| line.replace("/tmp/x y.sock", "./vm/x.sock")).collect();
+        let relative: Vec<&str> = relative.iter().map(String::as_str).collect();
+        assert!(held(&relative, "/srv/vm/x.sock"));
+        assert!(!held(&relative, "/srv/other/x.sock"));
+    }
+}

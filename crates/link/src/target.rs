@@ -1,0 +1,199 @@
+//! What a person calls a monitor: a socket's path, `unix:PATH`, `tcp:HOST:PORT`, or the name of a machine.
+//!
+//! The first three may be copied from a QEMU's command line with the options behind them (`,server=on,wait=off`): those
+//! say how QEMU listens, and mean nothing to who connects.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The options of QEMU's sockets that a client may pass over.
+const LISTENER_OPTIONS: &[&str] = &[
+    "delay",
+    "id",
+    "ipv4",
+    "ipv6",
+    "keep-alive",
+    "mptcp",
+    "nodelay",
+    "nowait",
+    "reconnect",
+    "reconnect-ms",
+    "server",
+    "wait",
+];
+
+/// Where a monitor is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// A TCP port.
+    Tcp {
+        /// A name or an address; IPv6 without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A machine's name: which socket is meant, the caller must know.
+    Machine(String),
+}
+
+/// The text does not say where a monitor is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotATarget {
+    /// There is nothing in it.
+    Empty,
+    /// `unix:` without a path.
+    NoPath,
+    /// `tcp:` without a port between 1 and 65535 behind a colon.
+    NoPort(String),
+    /// An option that changes where the socket is, or what is spoken over it.
+    Option(String),
+}
+
+impl fmt::Display for NotATarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotATarget::Empty => f.write_str("an empty target: expected unix:PATH, tcp:HOST:PORT, a path or a name"),
+            NotATarget::NoPath => f.write_str("'unix:' without a path: expected unix:PATH"),
+            NotATarget::NoPort(text) => {
+                write!(f, "'{}' has no port: expected tcp:HOST:PORT", text.escape_debug())
+            }
+            NotATarget::Option(option) => {
+                write!(f, "'{}' is no option of a socket that can be connected to", option.escape_debug())
+            }
+        }
+    }
+}
+
+impl std::error::Error for NotATarget {}
+
+impl FromStr for Target {
+    type Err = NotATarget;
+
+    fn from_str(text: &str) -> Result<Target, NotATarget> {
+        if let Some(rest) = text.strip_prefix("unix:") {
+            let path = address(rest)?;
+            return if path.is_empty() { Err(NotATarget::NoPath) } else { Ok(Target::Unix(path.into())) };
+        }
+        if let Some(rest) = text.strip_prefix("tcp:") {
+            return tcp(&address(rest)?).ok_or_else(|| NotATarget::NoPort(text.to_owned()));
+        }
+        match text {
+            "" => Err(NotATarget::Empty),
+            _ if text.contains('/') => Ok(Target::Unix(text.into())),
+            _ => Ok(Target::Machine(text.to_owned())),
+        }
+    }
+}
+
+/// What stands before QEMU's options. Two commas are how QEMU writes one that belongs to a path.
+fn address(text: &str) -> Result<String, NotATarget> {
+    let whole = text.replace(",,", "\0");
+    let mut parts = whole.split(',');
+    let address = parts.next().unwrap_or_default().replace('\0', ",");
+    for option in parts {
+        let name = option.split_once('=').map_or(option, |(name, _)| name);
+        if !LISTENER_OPTIONS.contains(&name) {
+            return Err(NotATarget::Option(option.replace('\0', ",")));
+        }
+    }
+    Ok(address)
+}
+
+fn tcp(address: &str) -> Option<Target> {
+    let (host, port) = address.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    let host = match host {
+        // As QEMU has it: any of this host's addresses.
+        "" => "localhost",
+        _ => host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host),
+    };
+    Some(Target::Tcp { host: host.to_owned(), port })
+}
+
+impl From<&Path> for Target {
+    fn from(path: &Path) -> Target {
+        Target::Unix(path.to_owned())
+    }
+}
+
+impl From<PathBuf> for Target {
+    fn from(path: PathBuf) -> Target {
+        Target::Unix(path)
+    }
+}
+
+impl From<&OsStr> for Target {
+    /// As the text, or the path if it is not UTF-8 or says nothing else.
+    fn from(text: &OsStr) -> Target {
+        text.to_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| Target::Unix(text.into()))
+    }
+}
+
+/// As QEMU writes it; a path as it is.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Unix(path) => path.display().fmt(f),
+            Target::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
+            Target::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
+            Target::Machine(name) => f.write_str(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unix(path: &str) -> Result<Target, NotATarget> {
+        Ok(Target::Unix(path.into()))
+    }
+
+    fn tcp(host: &str, port: u16) -> Result<Target, NotATarget> {
+        Ok(Target::Tcp { host: host.to_owned(), port })
+    }
+
+    #[test]
+    fn targets_are_written_as_qemu_writes_them() {
+        for (text, expected) in [
+            ("unix:/run/x.sock", unix("/run/x.sock")),
+            ("unix:x.sock", unix("x.sock")),
+            ("unix:/run/x.sock,server=on,wait=off", unix("/run/x.sock")),
+            ("unix:/run/a,,b,server,nowait", unix("/run/a,b")),
+            ("/run/x.sock", unix("/run/x.sock")),
+            ("./a,b", unix("./a,b")),
+            ("tcp:127.0.0.1:4444", tcp("127.0.0.1", 4444)),
+            ("tcp:[::1]:4444,server=on", tcp("::1", 4444)),
+            ("tcp::4444", tcp("localhost", 4444)),
+            ("web1", Ok(Target::Machine("web1".to_owned()))),
+        ] {
+            assert_eq!(text.parse(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_none_of_these_is_said_in_words() {
+        for (text, expected) in [
+            ("", "an empty target: expected unix:PATH, tcp:HOST:PORT, a path or a name"),
+            ("unix:", "'unix:' without a path: expected unix:PATH"),
+            ("tcp:host", "'tcp:host' has no port: expected tcp:HOST:PORT"),
+            ("tcp:host:0", "'tcp:host:0' has no port: expected tcp:HOST:PORT"),
+            ("tcp:host:99999", "'tcp:host:99999' has no port: expected tcp:HOST:PORT"),
+            ("unix:/x,abstract=on", "'abstract=on' is no option of a socket that can be connected to"),
+        ] {
+            assert_eq!(text.parse::<Target>().map_err(|error| error.to_string()), Err(expected.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_target_is_shown_as_it_can_be_given() {
+        for text in ["/run/x.sock", "tcp:[::1]:1", "tcp:host:2", "web1"] {
+            assert_eq!(text.parse::<Target>().map(|target| target.to_string()), Ok(text.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The command line: verbs, a file each, and the options that are the same everywhere.
+
+pub(crate) mod demo;
+mod duration;
+mod explain;
+mod select;
+mod send;
+mod simulate;
+mod watch;
+
+use crate::exit::{Exit, Failure};
+use clap::{Parser, Subcommand};
+
+/// Every QEMU event, caught, kept and delivered.
+#[derive(Debug, Parser)]
+#[command(name = "qev", version, about, long_about = None, max_term_width = 100)]
+#[command(after_help = "\
+A TARGET is unix:PATH or tcp:HOST:PORT as QEMU writes them, or a path with a '/'.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 4 the machine or the connection went away, 10 no such socket,
+11 refused, nobody behind it, 12 held by another client, 13 a human monitor (HMP), 14 silent, no greeting in
+time, 15 not QMP, 124 timed out.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show the five events for their reasons: offline, without a QEMU, in 20 seconds
+    Demo(demo::Args),
+    /// Show events as they happen, straight from the monitors
+    Watch(watch::Args),
+    /// Execute one QMP command and print its reply
+    Send(send::Args),
+    /// Say what an event means, what it carries, and what to do about it
+    Explain(explain::Args),
+    /// Run a machine without QEMU, that emits the same events for the same reasons
+    Simulate(simulate::Args),
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        match self.verb {
+            Verb::Demo(args) => block_on(demo::run(args)),
+            Verb::Watch(args) => block_on(watch::run(args)),
+            Verb::Send(args) => block_on(send::run(args)),
+            Verb::Explain(args) => explain::run(&args),
+            Verb::Simulate(args) => block_on(simulate::run(args)),
+        }
+    }
+}
+
+/// One thread is enough for thousands of monitors; what may block has a thread of its own.
+fn block_on(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, error).about("starting the runtime"))?;
+    runtime.block_on(verb)
+}

@@ -1,0 +1,47 @@
+//! Which records are wanted: the same options for every verb that shows some.
+
+use clap::Args;
+use qev_record::filter::{Glob, Where};
+use qev_record::{Filter, Record, Severity};
+
+/// Which records are wanted.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Select {
+    /// Only events whose name matches; repeatable, any of them
+    #[arg(short, long, value_name = "GLOB")]
+    event: Vec<Glob>,
+
+    /// Only records that have this value, such as data.action=pause; repeatable, all of them
+    #[arg(short, long, value_name = "PATH=VALUE")]
+    r#where: Vec<Where>,
+
+    /// Only machines whose name matches
+    #[arg(short, long, value_name = "GLOB")]
+    machine: Vec<Glob>,
+
+    /// Only this severity and above: debug, info, notice, warning, error, critical
+    #[arg(long, value_name = "LEVEL")]
+    severity: Option<Severity>,
+}
+
+impl Select {
+    /// The filter that the options describe.
+    pub(crate) fn filter(&self) -> Filter {
+        let mut filter = Filter::default();
+        filter.events = self.event.clone();
+        filter.wheres = self.r#where.clone();
+        filter.machines = self.machine.clone();
+        filter.severity = self.severity;
+        filter
+    }
+
+    /// Whether the filter lets a record through. What is not an event is asked for its machine and severity only: that a
+    /// monitor is gone, or that events are missing, is worth knowing to who waits for a certain one.
+    pub(crate) fn wants(filter: &Filter, record: &Record) -> bool {
+        if record.event.is_some() {
+            return filter.matches(record);
+        }
+        let machine = filter.machines.is_empty() || filter.machines.iter().any(|glob| glob.matches(&record.machine));
+        machine && filter.severity.is_none_or(|severity| record.severity >= severity)
+    }
+}

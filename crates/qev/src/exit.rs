@@ -1,0 +1,151 @@
+//! How the program ends: the exit codes that scripts rely on, and the one way in which errors are told.
+
+use qev_link::{ConnectError, ExecuteError};
+use std::error::Error;
+use std::process::ExitCode;
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Done,
+    /// It failed.
+    Failed,
+    /// It was called wrongly.
+    Usage,
+    /// The machine or the connection went away.
+    Gone,
+    /// There is no such socket.
+    NoSuchSocket,
+    /// Nobody is behind the socket.
+    NobodyListens,
+    /// Another client holds the monitor.
+    Held,
+    /// It is a human monitor (HMP).
+    HumanMonitor,
+    /// No greeting came in time.
+    Silent,
+    /// What answers does not speak QMP.
+    NotQmp,
+    /// The time was over, as `timeout(1)` says it.
+    TimedOut,
+    /// What a simulated machine ended with.
+    Machine(u8),
+}
+
+impl Exit {
+    fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Gone => 4,
+            Exit::NoSuchSocket => 10,
+            Exit::NobodyListens => 11,
+            Exit::Held => 12,
+            Exit::HumanMonitor => 13,
+            Exit::Silent => 14,
+            Exit::NotQmp => 15,
+            Exit::TimedOut => 124,
+            Exit::Machine(status) => status,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.code())
+    }
+}
+
+impl From<&ConnectError> for Exit {
+    fn from(error: &ConnectError) -> Exit {
+        match error {
+            ConnectError::NoSuchSocket { .. } | ConnectError::NotASocket { .. } => Exit::NoSuchSocket,
+            ConnectError::NobodyListens { .. } => Exit::NobodyListens,
+            ConnectError::Held { .. } => Exit::Held,
+            ConnectError::HumanMonitor { .. } => Exit::HumanMonitor,
+            ConnectError::Silent { .. } | ConnectError::NegotiationTimeout { .. } => Exit::Silent,
+            ConnectError::NotQmp { .. } => Exit::NotQmp,
+            ConnectError::Ended { .. } => Exit::Gone,
+            ConnectError::MachineName { .. } => Exit::Usage,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+impl From<&ExecuteError> for Exit {
+    fn from(error: &ExecuteError) -> Exit {
+        match error {
+            ExecuteError::Timeout(_) => Exit::TimedOut,
+            ExecuteError::Closed(_) | ExecuteError::Restarted => Exit::Gone,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+/// Why a verb did not do what it should, and how the program ends for it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    /// What was being done: the name of the thing that is wrong.
+    about: Option<String>,
+    error: Box<dyn Error>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, error: impl Into<Box<dyn Error>>) -> Failure {
+        Failure { exit, about: None, error: error.into() }
+    }
+
+    /// It was called wrongly.
+    pub(crate) fn usage(error: impl Into<Box<dyn Error>>) -> Failure {
+        Failure::new(Exit::Usage, error)
+    }
+
+    /// Names the thing that is wrong.
+    pub(crate) fn about(mut self, about: impl ToString) -> Failure {
+        self.about = Some(about.to_string());
+        self
+    }
+
+    /// Tells the error on standard error, with what caused it.
+    pub(crate) fn report(self) -> Exit {
+        let mut message = match self.about {
+            Some(about) => format!("{about}: {}", self.error),
+            None => self.error.to_string(),
+        };
+        let mut source = self.error.source();
+        while let Some(error) = source {
+            message.push_str(&format!(": {error}"));
+            source = error.source();
+        }
+        tell(&message);
+        self.exit
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Failure {
+        Failure::new(Exit::from(&error), error)
+    }
+}
+
+impl From<ExecuteError> for Failure {
+    fn from(error: ExecuteError) -> Failure {
+        Failure::new(Exit::from(&error), error)
+    }
+}
+
+/// Writing to standard output failed. A closed pipe ends the program quietly: who reads has seen enough.
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Failure {
+        Failure::new(Exit::Failed, error).about("standard output")
+    }
+}
+
+/// Says something on standard error.
+pub(crate) fn tell(message: &str) {
+    // Nobody is left to be told that this failed.
+    let _ = std::io::Write::write_all(&mut anstream::stderr().lock(), format!("qev: {message}\n").as_bytes());
+}

@@ -1,0 +1,199 @@
+//! Records on standard output: text for people, aligned and coloured by severity, or JSON Lines for programs.
+//!
+//! Printing has a thread of its own behind a queue with a bound: a pipe that nobody reads must not keep the program from
+//! reading its monitors. When the queue is full, whoever has a record waits; what a monitor says meanwhile is buffered by
+//! its subscription, and what does not fit there is counted in a gap.
+
+use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
+use qev_qmp::Timestamp;
+use qev_record::{Record, Severity, plain};
+use std::io::{self, Write as _};
+use std::thread::JoinHandle;
+use tokio::sync::mpsc;
+
+/// How many records may wait to be printed.
+const QUEUE: usize = 1024;
+
+/// What records look like on standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A line for people.
+    #[default]
+    Text,
+    /// JSON Lines: a record a line.
+    Json,
+}
+
+/// The way to the thread that prints.
+pub(crate) struct Printer {
+    records: mpsc::Sender<Record>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+/// Nobody reads standard output any more, or it failed: [`Printer::finish`] says which.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+impl Printer {
+    /// Starts the thread. Columns are as wide as the longest of these names.
+    pub(crate) fn start(format: Format, names: usize) -> Printer {
+        let (records, queue) = mpsc::channel(QUEUE);
+        let thread = std::thread::spawn(move || print(queue, Lines { format, machine: names, event: 18 }));
+        Printer { records, thread }
+    }
+
+    /// Hands a record over to be printed.
+    pub(crate) async fn print(&self, record: Record) -> Result<(), Closed> {
+        self.records.send(record).await.map_err(|_| Closed)
+    }
+
+    /// Waits until everything is printed.
+    ///
+    /// # Errors
+    ///
+    /// When standard output failed. That its reader went away is not one.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        drop(self.records);
+        match self.thread.join() {
+            Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn print(mut queue: mpsc::Receiver<Record>, mut lines: Lines) -> io::Result<()> {
+    let mut out = anstream::stdout();
+    while let Some(record) = queue.blocking_recv() {
+        let line = lines.line(&record);
+        out.write_all(line.as_bytes())?;
+        // Nobody should wait for a line that is there: only what is queued behind it is worth waiting for.
+        if queue.is_empty() {
+            out.flush()?;
+        }
+    }
+    Ok(())
+}
+
+/// Records as lines. Columns only ever grow, so that lines stand below each other.
+pub(crate) struct Lines {
+    pub(crate) format: Format,
+    pub(crate) machine: usize,
+    pub(crate) event: usize,
+}
+
+impl Lines {
+    /// The record's line, with its end.
+    pub(crate) fn line(&mut self, record: &Record) -> String {
+        match self.format {
+            Format::Json => format!("{}\n", record.to_line()),
+            Format::Text => self.text(record),
+        }
+    }
+
+    fn text(&mut self, record: &Record) -> String {
+        let machine = plain::name(&record.machine).to_string();
+        let what = match &record.event {
+            Some(event) => plain::name(event.as_str()).to_string(),
+            None => plain::name(record.kind.as_str()).to_string(),
+        };
+        self.machine = self.machine.max(machine.chars().count()).min(24);
+        self.event = self.event.max(what.chars().count()).min(28);
+        let style = style(record.severity);
+        format!(
+            "{machine:<machines$}  {time}  {style}{severity:<8}{style:#}  {what:<events$}  {style}{summary}{style:#}\n",
+            machines = self.machine,
+            time = time_of_day(record.timestamp.filter(|time| time.micros().is_some()).unwrap_or(record.received)),
+            severity = record.severity,
+            events = self.event,
+            summary = plain::phrase(&record.summary),
+        )
+    }
+}
+
+/// The colour of a severity. The word stands beside it, so that nothing is said by colour alone.
+pub(crate) fn style(severity: Severity) -> Style {
+    let colour = |colour: AnsiColor| Style::new().fg_color(Some(colour.into()));
+    match severity {
+        Severity::Debug => Style::new().dimmed(),
+        Severity::Info => Style::new(),
+        Severity::Notice => colour(AnsiColor::Cyan),
+        Severity::Warning => colour(AnsiColor::Yellow),
+        Severity::Error => colour(AnsiColor::Red),
+        Severity::Critical => colour(AnsiColor::Red).bold(),
+    }
+}
+
+/// Local time to the millisecond.
+fn time_of_day(time: Timestamp) -> String {
+    let micros = time.micros().unwrap_or_default();
+    match jiff::Timestamp::from_microsecond(micros) {
+        Ok(time) => {
+            let time = time.to_zoned(jiff::tz::TimeZone::system());
+            format!("{}.{:03}", time.strftime("%H:%M:%S"), time.millisecond())
+        }
+        Err(_) => "--:--:--.---".to_owned(),
+    }
+}
+
+/// Now, as records have it.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use qev_qmp::event::{OtherEvent, QuorumOpType, QuorumReportBad};
+    use qev_qmp::{Dialect, Event, Object};
+
+    fn bad(node_name: &str) -> Record {
+        let bad = QuorumReportBad {
+            op: Some(QuorumOpType::Read),
+            error: None,
+            node_name: node_name.into(),
+            sector_num: 8,
+            sector_count: 8,
+            extra: Object::new(),
+        };
+        let time = Timestamp::from_micros(1_795_347_310_942_235);
+        Record::event("h1", "web1", time, &Event::new(&bad.into(), Some(time), Dialect::Qemu))
+    }
+
+    fn text(record: &Record) -> String {
+        let line = Lines { format: Format::Text, machine: 4, event: 18 }.line(record);
+        anstream::adapter::strip_str(&line).to_string()
+    }
+
+    #[test]
+    fn the_machine_comes_first_and_columns_stand_below_each_other() {
+        let line = text(&bad("c1"));
+        assert!(line.starts_with("web1  "), "{line}");
+        assert!(
+            line.ends_with("error     QUORUM_REPORT_BAD   replica c1 gave bad data: 8 sectors at 8 (read)\n"),
+            "{line}"
+        );
+        let mut lines = Lines { format: Format::Text, machine: 4, event: 18 };
+        let long = Record::event(
+            "h1",
+            "m",
+            now(),
+            &Event::new(&OtherEvent::new("A_VERY_LONG_NAME_OF_AN_EVENT", None).into(), None, Dialect::Qemu),
+        );
+        let first = lines.line(&long);
+        let second = lines.line(&bad("c1"));
+        let column = |line: &str| anstream::adapter::strip_str(line).to_string().find("  replica").is_some();
+        assert!(!column(&first) && column(&second));
+    }
+
+    #[test]
+    fn what_a_guest_wrote_cannot_act_on_the_terminal() {
+        let mut record = bad("c\u{1b}[2J\u{202e}\r\nfake");
+        record.machine = "we\u{1b}]0;x\u{7}b".into();
+        let line = text(&record);
+        assert_eq!(line.matches('\n').count(), 1, "{line}");
+        assert!(line.trim_end_matches('\n').chars().all(|c| !plain::acts(c)), "{line}");
+        let coloured = Lines { format: Format::Text, machine: 4, event: 18 }.line(&record);
+        assert!(!coloured.contains("\u{1b}[2J") && !coloured.contains("\u{1b}]0"));
+    }
+}

@@ -1,0 +1,77 @@
+//! A simulated machine behind real sockets: `qev-machine` makes devices act, `qev-link` carries what they say.
+
+use qev_link::server::unknown_command;
+use qev_link::{Context, Service};
+use qev_machine::{Machine, Now};
+use qev_qmp::server::Request;
+use qev_qmp::{Dialect, Event, QmpError, Value};
+use std::time::Duration;
+
+/// What the guest's monitor is called, so that its commands are told from those of QEMU's monitor.
+pub(crate) const GUEST: &str = "guest";
+
+/// A machine as the service behind its monitors.
+pub(crate) struct Simulated {
+    machine: Machine,
+    dialect: Dialect,
+}
+
+impl Simulated {
+    pub(crate) fn new(machine: Machine, dialect: Dialect) -> Simulated {
+        Simulated { machine, dialect }
+    }
+
+    /// Few commands may be executed out of band. That a command is not known comes before that it may not.
+    fn no_oob(&self, guest: bool, command: &str) -> QmpError {
+        let machine = &self.machine;
+        let known = match guest {
+            true => machine.guest_command_names().any(|name| name == command),
+            false => machine.command_names().any(|name| name == command),
+        };
+        if known {
+            QmpError::generic(format!("The command {command} does not support OOB"))
+        } else {
+            unknown_command(command)
+        }
+    }
+
+    /// Hands what the devices emitted to the server, which throttles it as QEMU does.
+    fn emit(&mut self, context: &mut Context<'_>) {
+        for (timestamp, event) in self.machine.take_events() {
+            context.emit(Event::new(&event, Some(timestamp), self.dialect));
+        }
+    }
+}
+
+fn now(context: &Context<'_>) -> Now {
+    Now { monotonic: context.now(), wall: context.timestamp() }
+}
+
+impl Service for Simulated {
+    fn execute(&mut self, context: &mut Context<'_>, request: Request) -> Result<Value, QmpError> {
+        let guest = context.monitor() == Some(GUEST);
+        let now = now(context);
+        let result = if request.oob && (guest || !self.machine.allows_oob(&request.command)) {
+            Err(self.no_oob(guest, &request.command))
+        } else if guest {
+            self.machine.guest_execute(now, &request.command, request.arguments)
+        } else {
+            self.machine.execute(now, &request.command, request.arguments)
+        };
+        self.emit(context);
+        result
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.machine.deadline()
+    }
+
+    fn wake(&mut self, context: &mut Context<'_>) {
+        self.machine.advance(now(context));
+        self.emit(context);
+    }
+
+    fn exit_status(&self) -> Option<i32> {
+        self.machine.exit_status()
+    }
+}

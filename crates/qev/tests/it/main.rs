@@ -1,0 +1,19 @@
+//! The program as its users run it: against the simulated machine, and with other people's clients.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod demo;
+mod explain;
+mod program;
+mod python_client;
+mod qapi_client;
+mod readme;
+mod send;
+mod simulate;
+mod watch;

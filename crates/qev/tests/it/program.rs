@@ -1,0 +1,182 @@
+//! How tests run the program: sockets in a folder of their own, children that do not outlive the test.
+
+use qev_qmp::Json;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The program, with a terminal's colours off and times in UTC.
+pub(crate) fn qev(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qev"));
+    command.args(arguments).env("TZ", "UTC").env_remove("CLICOLOR_FORCE").stdin(Stdio::null());
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    qev(arguments).output().expect("qev runs")
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("standard output is text")
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("standard error is text")
+}
+
+/// A folder that goes away with the test. Its path is short: a socket's may have 107 bytes.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new() -> Scratch {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("qev-it-{}-{count}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder for the test");
+        Scratch(path)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    /// An image of 1 MiB in which each of these places has this byte.
+    pub(crate) fn image(&self, name: &str, patches: &[(usize, usize, u8)]) -> String {
+        let mut image = vec![0_u8; 1 << 20];
+        for &(at, length, byte) in patches {
+            image[at..at + length].fill(byte);
+        }
+        std::fs::write(self.0.join(name), image).expect("an image");
+        self.path(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A child that is killed when the test is done with it.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    /// Starts the program and waits until it has said this many lines on standard error.
+    pub(crate) fn until_told(mut command: Command, lines: usize) -> Running {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("qev starts");
+        let mut told = BufReader::new(child.stderr.take().expect("standard error is a pipe"));
+        for _ in 0..lines {
+            let mut line = String::new();
+            told.read_line(&mut line).expect("standard error");
+            assert!(line.contains("serving"), "qev said: {line}");
+        }
+        // What it says later must go somewhere.
+        std::thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
+        Running(child)
+    }
+
+    /// Starts the program with its standard output to be read line by line.
+    pub(crate) fn with_lines(mut command: Command) -> (Running, Lines) {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("qev starts");
+        let lines = Lines(BufReader::new(child.stdout.take().expect("standard output is a pipe")));
+        (Running(child), lines)
+    }
+
+    pub(crate) fn status(&mut self) -> i32 {
+        self.0.wait().expect("the child ends").code().expect("no signal ended it")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Lines as they come.
+pub(crate) struct Lines(BufReader<ChildStdout>);
+
+impl Lines {
+    /// The next line; `None` at the end.
+    pub(crate) fn next(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let read = self.0.read_line(&mut line).expect("standard output is text");
+        (read > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// The next line as a record.
+    pub(crate) fn record(&mut self) -> Json {
+        let line = self.next().expect("another line");
+        Json::parse(&line).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    /// The next record of this event; others pass.
+    pub(crate) fn event(&mut self, name: &str) -> Json {
+        loop {
+            let record = self.record();
+            if text(&record, "event").as_deref() == Some(name) {
+                return record;
+            }
+        }
+    }
+}
+
+/// The text of a member, or of a member of a member: `data.action`.
+pub(crate) fn text(record: &Json, path: &str) -> Option<String> {
+    let mut json = record.clone();
+    for name in path.split('.') {
+        json = json.get(name)?;
+    }
+    json.text().or_else(|| Some(json.as_str().to_owned()))
+}
+
+/// A machine of 256 MiB with a balloon, two DIMM slots and a panic device, and perhaps more.
+pub(crate) struct Machine {
+    pub(crate) running: Running,
+    pub(crate) monitor: String,
+    pub(crate) guest: String,
+    _scratch: Scratch,
+}
+
+impl Machine {
+    pub(crate) fn start(more: &[&str]) -> Machine {
+        Machine::start_in(Scratch::new(), more)
+    }
+
+    pub(crate) fn start_in(scratch: Scratch, more: &[&str]) -> Machine {
+        let (monitor, guest) = (scratch.path("vm1.sock"), scratch.path("guest.sock"));
+        let mut command = qev(&["simulate", "--qmp", &monitor, "--guest", &guest]);
+        command.args(["--memory", "256M,slots=2,maxmem=1G", "--balloon", "--panic", "pause"]).args(more);
+        Machine { running: Running::until_told(command, 2), monitor, guest, _scratch: scratch }
+    }
+
+    /// A machine with a quorum q0 over three replicas: c1 is wrong in sectors 8 to 15, and all differ in sector 128.
+    pub(crate) fn with_quorum(more: &[&str]) -> Machine {
+        let scratch = Scratch::new();
+        let children = [
+            scratch.image("a.raw", &[(65536, 512, 1)]),
+            scratch.image("b.raw", &[(4096, 4096, 0xEE), (65536, 512, 2)]),
+            scratch.image("c.raw", &[(65536, 512, 3)]),
+        ];
+        let quorum = format!("q0,vote-threshold=2,children={}", children.join(":"));
+        Machine::start_in(scratch, &[&["--quorum", &quorum], more].concat())
+    }
+
+    pub(crate) fn target(&self) -> String {
+        format!("unix:{}", self.monitor)
+    }
+
+    /// Sends a command to the guest's side, which must succeed.
+    pub(crate) fn guest(&self, command: &str, arguments: &str) {
+        let output = run(&["send", &self.guest, command, arguments]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+}
+
+/// Whether a path is there.
+pub(crate) fn exists(path: &str) -> bool {
+    Path::new(path).exists()
+}
