@@ -17,9 +17,18 @@ use clap::{Parser, Subcommand};
 #[command(after_help = "\
 A TARGET is unix:PATH or tcp:HOST:PORT as QEMU writes them, or a path with a '/'.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 4 the machine or the connection went away, 10 no such socket,
-11 refused, nobody behind it, 12 held by another client, 13 a human monitor (HMP), 14 silent, no greeting in
-time, 15 not QMP, 124 timed out.")]
+Exit codes:
+    0  done
+    1  failed
+    2  wrong usage
+    4  the machine or the connection went away
+   10  no such socket
+   11  refused: nobody is behind the socket
+   12  held by another client
+   13  a human monitor (HMP)
+   14  silent: no greeting in time
+   15  not QMP
+  124  timed out")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     verb: Verb,

@@ -2,6 +2,7 @@
 
 use qev_link::{ConnectError, ExecuteError};
 use std::error::Error;
+use std::fmt;
 use std::process::ExitCode;
 
 /// How the program ends.
@@ -104,7 +105,7 @@ impl Failure {
     }
 
     /// Names the thing that is wrong.
-    pub(crate) fn about(mut self, about: impl ToString) -> Failure {
+    pub(crate) fn about(mut self, about: impl fmt::Display) -> Failure {
         self.about = Some(about.to_string());
         self
     }

@@ -75,7 +75,8 @@ fn to_text(event: &Explanation) -> String {
     if let Some(until) = event.until {
         let _ = write!(text, ", until {until}");
     }
-    let _ = writeln!(text, "\n    Emitted when {}.", event.emitted);
+    text.push('\n');
+    text.push_str(&indented(&format!("Emitted when {}.", event.emitted), 4));
     for detail in event.details {
         text.push_str(&indented(detail, 4));
     }
@@ -89,11 +90,12 @@ fn to_text(event: &Explanation) -> String {
     }
     if let Some(throttle) = event.throttle {
         let per = throttle.per.map_or_else(String::new, |per| format!(" for each {per}"));
-        let _ = writeln!(
-            text,
-            "\n    At most one a second{per} since QEMU {}: the first at once, then the last of each second.",
+        let throttled = format!(
+            "At most one a second{per} since QEMU {}: the first at once, then the last of each second.",
             throttle.since
         );
+        text.push('\n');
+        text.push_str(&indented(&throttled, 4));
     }
     if let Some(dialects) = event.dialects {
         text.push('\n');

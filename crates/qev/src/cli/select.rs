@@ -27,12 +27,13 @@ pub(crate) struct Select {
 impl Select {
     /// The filter that the options describe.
     pub(crate) fn filter(&self) -> Filter {
-        let mut filter = Filter::default();
-        filter.events = self.event.clone();
-        filter.wheres = self.r#where.clone();
-        filter.machines = self.machine.clone();
-        filter.severity = self.severity;
-        filter
+        Filter {
+            events: self.event.clone(),
+            wheres: self.r#where.clone(),
+            machines: self.machine.clone(),
+            severity: self.severity,
+            ..Filter::default()
+        }
     }
 
     /// Whether the filter lets a record through. What is not an event is asked for its machine and severity only: that a
