@@ -23,3 +23,17 @@ pub use client::{Capacity, Client, ConnectError, ConnectOptions, EndReason, Even
 pub use clock::Clock;
 pub use server::{Commands, Context, Emitter, MonitorOptions, Notice, Server, Service, StartError};
 pub use target::{NotATarget, Target};
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn handles_may_be_used_from_any_thread() {
+        fn check<T: Send + Sync>() {}
+        check::<crate::Client>();
+        check::<crate::Events>();
+        check::<crate::Server>();
+        check::<crate::Emitter>();
+        check::<crate::ConnectError>();
+        check::<crate::ExecuteError>();
+    }
+}

@@ -23,7 +23,7 @@ pub use service::{Commands, Context, Service, unknown_command};
 use crate::clock::Clock;
 use hub::{Hub, OnNotice};
 use monitor::Listener;
-use owner::{Ask, Owner, Queues};
+use owner::{Ask, Over, Owner, Queues};
 use qev_qmp::{Event, Greeting, Object, QmpError, Value};
 use std::fmt;
 use std::io;
@@ -266,13 +266,13 @@ impl<S: Service> Server<S> {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (ended, served) = oneshot::channel();
-        let ask = Ask::Over { stream: Box::new(stream), options, ended };
+        let ask = Ask::Over(Box::new(Over { stream: Box::new(stream), options, ended }));
         self.asks.send(ask).await.map_err(|_| ServerEnded)?;
         Ok(Served(served))
     }
 
     /// Calls this with the service, between two commands, and gives back what it returns: for what happens to a machine
-    /// and was no client's wish.
+    /// and was no client's wish. Events that were emitted before come before those that it emits.
     ///
     /// # Errors
     ///
@@ -336,7 +336,7 @@ impl Drop for Task {
 /// Emits events from outside of a service.
 #[derive(Clone, Debug)]
 pub struct Emitter {
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<Box<Event>>,
 }
 
 impl Emitter {
@@ -347,7 +347,7 @@ impl Emitter {
     ///
     /// When the server has ended.
     pub async fn emit(&self, event: Event) -> Result<(), ServerEnded> {
-        self.events.send(event).await.map_err(|_| ServerEnded)
+        self.events.send(Box::new(event)).await.map_err(|_| ServerEnded)
     }
 }
 

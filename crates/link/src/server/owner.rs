@@ -34,17 +34,24 @@ pub(super) type Call<S> = Box<dyn FnOnce(&mut S, &mut Context<'_>) + Send>;
 
 /// What a handle asks of the server's task.
 pub(super) enum Ask<S> {
-    /// To serve a client over this.
-    Over { stream: Box<dyn Duplex>, options: MonitorOptions, ended: oneshot::Sender<()> },
+    /// To serve a client over this. Boxed, because the queue of every idle server has room for a few.
+    Over(Box<Over>),
     /// To call this with the service.
     Call(Call<S>),
     /// To end.
     Stop,
 }
 
+/// One client that the embedder brings.
+pub(super) struct Over {
+    pub(super) stream: Box<dyn Duplex>,
+    pub(super) options: MonitorOptions,
+    pub(super) ended: oneshot::Sender<()>,
+}
+
 /// The other ends of the queues that reach it from outside.
 pub(super) struct Queues<S> {
-    pub(super) events: mpsc::Receiver<Event>,
+    pub(super) events: mpsc::Receiver<Box<Event>>,
     pub(super) asks: mpsc::Receiver<Ask<S>>,
 }
 
@@ -76,15 +83,21 @@ impl<S: Service> Owner<S> {
             tokio::select! {
                 Some((id, input)) = from_clients.recv() => owner.handle_input(id, input),
                 Some(from) = from_listeners.recv() => owner.handle_listener(from),
-                Some(event) = queues.events.recv() => owner.emit(event),
-                ask = queues.asks.recv() => match ask {
-                    Some(Ask::Call(call)) => owner.call(call),
-                    Some(Ask::Over { stream, options, ended }) => {
-                        let monitor = Monitor::new(&options, "stream");
-                        owner.connect(stream, monitor, ended);
+                Some(event) = queues.events.recv() => owner.emit(*event),
+                ask = queues.asks.recv() => {
+                    // What was emitted before this was asked happens before it.
+                    for _ in 0..queues.events.len() {
+                        queues.events.try_recv().into_iter().for_each(|event| owner.emit(*event));
                     }
-                    Some(Ask::Stop) | None => break Ended::Stopped,
-                },
+                    match ask {
+                        Some(Ask::Call(call)) => owner.call(call),
+                        Some(Ask::Over(over)) => {
+                            let monitor = Monitor::new(&over.options, "stream");
+                            owner.connect(over.stream, monitor, over.ended);
+                        }
+                        Some(Ask::Stop) | None => break Ended::Stopped,
+                    }
+                }
                 () = until(deadline) => {}
                 Some(_) = owner.tasks.join_next() => {}
             }

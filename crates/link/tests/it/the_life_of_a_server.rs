@@ -60,6 +60,26 @@ async fn a_service_is_woken_when_it_wants_and_its_last_words_are_written() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_emitted_from_outside_keeps_its_order_whichever_way_it_comes() {
+    let mut server = commands().start().await.unwrap();
+    let mut client = raw(&server, MonitorOptions::default()).await;
+    client.negotiate().await;
+    let emitter = server.emitter();
+    for _ in 0..20 {
+        emitter.emit(event("A", None)).await.unwrap();
+        server.call(|_, context| context.emit(event("B", None))).await.unwrap();
+    }
+    emitter.emit(event("C", None)).await.unwrap();
+    server.stop().await;
+    for _ in 0..20 {
+        client.expect(r#"{"event": "A"}"#).await;
+        client.expect(r#"{"event": "B"}"#).await;
+    }
+    client.expect(r#"{"event": "C"}"#).await;
+    assert_eq!(emitter.emit(event("D", None)).await, Err(ServerEnded));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_end_is_not_held_up_by_a_client_that_does_not_read() {
     let mut server = commands().start().await.unwrap();
     let mut deaf = crate::support::raw_with(&server, MonitorOptions::default(), 1000).await;

@@ -6,7 +6,7 @@ use super::duration;
 use super::select::Select;
 use crate::exit::{Exit, Failure};
 use crate::printer::{Closed, Format, Printer, now};
-use qev_link::{Client, ConnectError, ConnectOptions, EventItem, Events, Target};
+use qev_link::{Capacity, Client, ConnectError, ConnectOptions, EventItem, Events, Target};
 use qev_record::{Filter, Record, record::Gap};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +16,10 @@ use tokio::sync::mpsc;
 /// How many records of all monitors may wait to be looked at. When they do, monitors go on being read, and each keeps
 /// what its subscription has room for.
 const QUEUE: usize = 256;
+
+/// What a monitor's subscription has room for, in items and bytes: a burst should not cost anything because a terminal is
+/// slow.
+const ROOM: Capacity = Capacity { items: 1 << 16, bytes: 16 << 20 };
 
 /// How long a machine may take to say its name.
 const NAME_TIMEOUT: Duration = Duration::from_secs(2);
@@ -105,7 +109,7 @@ async fn watch(
 
 /// One monitor, from connecting to its end.
 async fn follow(target: Target, host: Arc<str>, notes: mpsc::Sender<Note>) {
-    let (client, events) = match Client::connect(&target, ConnectOptions::default()).await {
+    let (client, events) = match Client::connect(&target, ConnectOptions::default().events(ROOM)).await {
         Ok(connected) => connected,
         Err(error) => {
             // The loop may have ended already; then nobody wants to know.
