@@ -76,8 +76,6 @@ fn written() -> impl Strategy<Value = Written> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
     /// However the bytes are split, every whole request is answered, in its order, whatever was broken before it.
     #[test]
     fn no_whole_request_is_ever_lost(

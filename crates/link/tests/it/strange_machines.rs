@@ -87,8 +87,6 @@ fn said() -> impl Strategy<Value = Said> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
     /// However the bytes are split, every whole message comes, in its order, whatever was broken before it.
     #[test]
     fn no_whole_message_is_ever_lost(

@@ -1,0 +1,84 @@
+//! Why a machine could not be made.
+
+use crate::config::memory::MemoryError;
+use crate::config::quorum::QuorumConfigError;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a machine could not be made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum MachineError {
+    /// Its memory does not go together.
+    Memory(MemoryError),
+    /// The number of CPU slots is not from 1 to 288.
+    Cpus(u32),
+    /// A quorum does not go together.
+    Quorum(QuorumConfigError),
+    /// Two block nodes have the same name.
+    DuplicateNode(Box<str>),
+    /// A child's file can not be opened for reading and writing.
+    OpenChild {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A child's file is not a regular file.
+    NotAFile(PathBuf),
+    /// A child's file is of another size than that of the first child.
+    ChildSize {
+        /// The file.
+        path: PathBuf,
+        /// Its size, in sectors of 512 bytes.
+        sectors: u64,
+        /// The size of the first child, in sectors of 512 bytes.
+        first: u64,
+    },
+    /// Two children are the same file.
+    SameFile(PathBuf),
+}
+
+impl fmt::Display for MachineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MachineError::Memory(_) => write!(f, "the machine's memory can not be as given"),
+            MachineError::Cpus(cpus) => write!(f, "{cpus} CPU slots: expected 1 to 288"),
+            MachineError::Quorum(_) => write!(f, "a quorum can not be as given"),
+            MachineError::DuplicateNode(name) => {
+                write!(f, "two block nodes are named '{name}': name the children apart, as in children=left@a.raw:…")
+            }
+            MachineError::OpenChild { path, .. } => write!(
+                f,
+                "quorum child '{}' can not be opened for reading and writing: it must be an existing raw image",
+                path.display()
+            ),
+            MachineError::NotAFile(path) => {
+                write!(f, "quorum child '{}' is not a regular file: expected a raw image", path.display())
+            }
+            MachineError::ChildSize { path, sectors, first } => write!(
+                f,
+                "quorum child '{}' has {sectors} sectors of 512 bytes where the first child has {first}: \
+                 make all children of a quorum the same size",
+                path.display()
+            ),
+            MachineError::SameFile(path) => write!(
+                f,
+                "quorum child '{}' is the same file as another child: give each child a file of its own",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for MachineError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            MachineError::Memory(source) => Some(source),
+            MachineError::Quorum(source) => Some(source),
+            MachineError::OpenChild { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The commands of the guest's socket: what only a guest, or an operator's hand, could do. So the monitor stays faithful.
+//!
+//! | command | arguments, those in brackets optional | what it does |
+//! |---|---|---|
+//! | `panic` | [`info`: object], [`then`: `reboot`, `hang`, `run-on`] | the guest panics, and does that if the machine lets it |
+//! | `ost` | `slot`: string, [`slot-type`: `DIMM`, `CPU`], [`source`], `status`: 32 bits each | the guest runs `_OST` |
+//! | `eject` | `slot`: string | the guest ejects the DIMM in a slot, asked or not |
+//! | `dimm-driver` | [`present`], [`plug`: `accept`, `fail`, `ignore`], [`unplug`: `accept`, `busy`, `ignore`], [`plug-ms`], [`unplug-ms`] | how the guest answers hotplug |
+//! | `balloon-driver` | [`present`], [`stuck`], [`step-pages`], [`step-us`], [`pages`] | how its balloon moves; `pages` writes any size at once, of pages of 4096 bytes |
+//! | `power-button` | `answer`: `shut-down`, `ignore`, [`after-ms`] | what `system_powerdown` leads to |
+//! | `shutdown`, `reset` | | the guest shuts down, or reboots, of itself |
+//! | `disk-error` | `node`, `operation`: `read`, `write`, `flush`, `errno`, [`sector`], [`times`] | a quorum's child fails from here on; `errno` 0: no longer |
+//! | `disk-corrupt` | `node`, `offset`, `length` (bytes), [`pattern`: a byte] | overwrites a part of a child's file |
+//! | `emit` | `event`, [`data`] | emits any event as it is; the five are checked, in either dialect |
+//! | `query-commands` | | these |
+
+use crate::acpi::OstRegisters;
+use crate::arguments::Arguments;
+use crate::guest::AfterPanic;
+use crate::guest::hotplug::{PlugAnswer, UnplugAnswer};
+use crate::machine::{Commands, Machine};
+use crate::monitor::{list, no_balloon};
+use crate::quorum::Range;
+use crate::quorum::child::{Errno, Operation, OrderedError};
+use crate::run_state::{RunState, ShutdownCause};
+use qev_qmp::event::{Event, GuestPanicInformation, SlotType};
+use qev_qmp::{Json, Object, QmpError, Value};
+use std::time::Duration;
+
+/// The commands of the guest's socket, in alphabetical order.
+pub(crate) const COMMANDS: Commands = &[
+    ("balloon-driver", balloon_driver),
+    ("dimm-driver", dimm_driver),
+    ("disk-corrupt", disk_corrupt),
+    ("disk-error", disk_error),
+    ("eject", eject),
+    ("emit", emit),
+    ("ost", ost),
+    ("panic", panic),
+    ("power-button", power_button),
+    ("query-commands", query_commands),
+    ("reset", reset),
+    ("shutdown", shutdown),
+];
+
+type Returns = Result<Value, QmpError>;
+
+fn nothing() -> Returns {
+    Ok(Object::new().into())
+}
+
+/// What a guest does, a guest that is stopped does not.
+fn runs(machine: &Machine) -> Result<(), QmpError> {
+    if machine.state == RunState::Running {
+        return Ok(());
+    }
+    let state = machine.state.as_str();
+    Err(QmpError::generic(format!("the guest does not run (status '{state}'): send 'cont' to the monitor first")))
+}
+
+fn panic(machine: &mut Machine, mut arguments: Arguments) -> Returns {
+    let info = arguments.optional_object("info")?;
+    let choices = [("reboot", AfterPanic::Reboot), ("hang", AfterPanic::Hang), ("run-on", AfterPanic::RunOn)];
+    let then = arguments.optional_choice("then", &choices)?;
+    arguments.end()?;
+    runs(machine)?;
+    machine.guest_panicked(info.map(GuestPanicInformation::from_object));
+    machine.guest_after_panic(then.unwrap_or(AfterPanic::AsConfigured));
+    nothing()
+}
+
+fn ost(machine: &mut Machine, mut arguments: Arguments) -> Returns {
+    let slot = arguments.string("slot")?;
+    let slot_type = arguments.optional_choice("slot-type", &[("DIMM", false), ("CPU", true)])?;
+    let source = arguments.optional_unsigned("source")?;
+    let status = arguments.unsigned("status")?;
+    arguments.end()?;
+    runs(machine)?;
+    if slot_type == Some(true) {
+        let number = slot_number(&slot, "CPU", machine.cpu_slots.len())?;
+        if let Some(registers) = machine.cpu_slots.get_mut(number) {
+            registers.write(source, status);
+            let info = OstRegisters::info(*registers, None, number, SlotType::Cpu);
+            machine.emit(info.into());
+        }
+    } else {
+        let number = slot_number(&slot, "DIMM", machine.memory.slots().len())?;
+        machine.write_dimm_ost(number, source, status);
+    }
+    nothing()
+}
+
+fn slot_number(slot: &str, kind: &str, slots: usize) -> Result<usize, QmpError> {
+    let number = slot.parse().ok().filter(|number| *number < slots);
+    number.ok_or_else(|| {
+        let there = match slots {
+            0 => format!("this machine has no {kind} slots: give it some, as in 256M,slots=2,maxmem=1G"),
+            1 => format!("this machine has {kind} slot 0 only"),
+            _ => format!("this machine has {kind} slots 0 to {}", slots - 1),
+        };
+        QmpError::generic(format!("{kind} slot '{slot}' not found: {there}"))
+    })
+}
+
+fn eject(machine: &mut Machine, mut arguments: Arguments) -> Returns {
+    let slot = arguments.string("slot")?;
+    arguments.end()?;
+    runs(machine)?;
+    let number = slot_number(&slot, "DIMM", machine.memory.slots().len())?;
+    if machine.eject(number) { nothing() } else { Err(QmpError::generic(format!("DIMM slot '{slot}' is empty"))) }
+}
+
+fn dimm_driver(machine: &mut Machine, mut arguments: Arguments) -> Returns {
+    let present = arguments.optional_boolean("present")?;
+    let plugs = [("accept", PlugAnswer::Accept), ("fail", PlugAnswer::Fail), ("ignore", PlugAnswer::Ignore)];
+    let plug = arguments.optional_choice("plug", &plugs)?;
+    let unplugs = [("accept", UnplugAnswer::Accept), ("busy", UnplugAnswer::Busy), ("ignore", UnplugAnswer::Ignore)];
+    let unplug = arguments.optional_choice("unplug", &unplugs)?;
+    let plug_ms = arguments.optional_unsigned::<u32>("plug-ms")?;
+    let unplug_ms = arguments.optional_unsigned::<u32>("unplug-ms")?;
+    arguments.end()?;
+    let driver = &mut machine.guest.dimm_driver;
+    driver.present = present.unwrap_or(driver.present);
+    driver.plug = plug.unwrap_or(driver.plug);
+    driver.unplug = unplug.unwrap_or(driver.unplug);
+    driver.plug_time = plug_ms.map_or(driver.plug_time, milliseconds);
+    driver.eject_time = unplug_ms.map_or(driver.eject_time, milliseconds);
+    nothing()
+}
+
+fn balloon_driver(machine: &mut Machine, mut arguments: Arguments) -> Returns {
+    let present = arguments.optional_boolean("present")?;
+    let stuck = arguments.optional_boolean("stuck")?;
+    let step = arguments.optional_unsigned::<u32>("step-pages")?;
+    let step_us = arguments.optional_unsigned::<u32>("step-us")?;
+    let pages = arguments.optional_unsigned::<u32>("pages")?;
+    arguments.end()?;
+    if step == Some(0) {
+        return Err(QmpError::generic("Parameter 'step-pages' expects at least 1; 'stuck' stops the driver"));
+    }
+    // Unloading the driver and writing a size are things that a guest does; the rest is how it is.
+    if pages.is_some() || present == Some(false) {
+        runs(machine)?;
+    }
+    let balloon = machine.balloon.as_mut().ok_or_else(no_balloon)?;
+    let driver = &mut balloon.driver;
+    driver.stuck = stuck.unwrap_or(driver.stuck);
+    driver.step = step.unwrap_or(driver.step);
+    if let Some(micros) = step_us {
+        driver.inflate_time = Duration::from_micros(micros.into());
+        driver.deflate_time = driver.inflate_time;
+    }
+    let mut changed = false;
+    match present {
+        Some(true) => driver.present = true,
+        Some(false) => changed = balloon.unload(),
+        None => {}
+    }
+    if changed {
+        machine.balloon_changed();
+    }
+    if let (Some(pages), Some(balloon)) = (pages, &mut machine.balloon)
+        && balloon.write(pages)
+    {
+        machine.balloon_changed();
+    }
+    machine.balloon_goes_on();
+    nothing()
+}
+
+fn power_button(machine: &mut Machine, mut arguments: Arguments) -> Returns {
+    let answer = arguments.optional_choice("answer", &[("shut-down", true), ("ignore", false)])?;
+    let after = arguments.optional_unsigned::<u32>("after-ms")?.map(milliseconds);
+    arguments.end()?;
+    let powerdown = &mut machine.guest.config.powerdown;
+    match answer {
+        Some(false) => *powerdown = None,
+        Some(true) => *powerdown = after.or(*powerdown).or(crate::GuestConfig::default().powerdown),
+        None => *powerdown = after.or(*powerdown),
+    }
+    nothing()
+}
+
+fn milliseconds(ms: u32) -> Duration {
+    Duration::from_millis(ms.into())
+}
+
+fn shutdown(machine: &mut Machine, arguments: Arguments) -> Returns {
+    arguments.end()?;
+    runs(machine)?;
+    machine.shut_down(ShutdownCause::GuestShutdown, 0);
+    nothing()
+}
+
+fn reset(machine: &mut Machine, arguments: Arguments) -> Returns {
+    arguments.end()?;
+    runs(machine)?;
+    machine.reset(ShutdownCause::GuestReset);
+    nothing()
+}
+
+fn disk_error(machine: &mut Machine, mut arguments: Arguments) -> Returns {
+    let node = arguments.string("node")?;
+    let operation = arguments.optional_choice("operation", &Operation::NAMES)?;
+    let operation = operation.ok_or_else(|| crate::arguments::missing("operation"))?;
+    let errno = arguments.integer("errno")?;
+    let sector = arguments.optional_unsigned("sector")?;
+    let times = arguments.optional_unsigned("times")?;
+    arguments.end()?;
+    let errno = i32::try_from(errno).ok().filter(|errno| (0..4096).contains(errno)).ok_or_else(|| {
+        QmpError::generic("Parameter 'errno' expects an error number, such as 5 for EIO or 28 for ENOSPC; or 0 for none")
+    })?;
+    // No error is an error that is had no more times.
+    let times = if errno == 0 { Some(0) } else { times };
+    child(machine, &node)?.order(OrderedError { operation, errno: Errno(errno), sector, times });
+    nothing()
+}
+
+fn child<'a>(machine: &'a mut Machine, node: &str) -> Result<&'a mut crate::quorum::child::Child, QmpError> {
+    let names: Vec<_> = machine.nodes.children().map(|child| child.node_name.clone()).collect();
+    machine.nodes.child(node).ok_or_else(|| {
+        let there = if names.is_empty() {
+            "this machine has no quorum".to_owned()
+        } else {
+            format!("expected one of {}", names.join(", "))
+        };
+        QmpError::generic(format!("no quorum child has the node name '{node}': {there}"))
+    })
+}
+
+fn disk_corrupt(machine: &mut Machine, mut arguments: Arguments) -> Returns {
+    let node = arguments.string("node")?;
+    let offset = arguments.unsigned::<u64>("offset")?;
+    let length = arguments.unsigned::<u64>("length")?;
+    let pattern = arguments.optional_unsigned::<u32>("pattern")?.unwrap_or(0xFF);
+    arguments.end()?;
+    let byte = u8::try_from(pattern)
+        .map_err(|_| QmpError::generic("Parameter 'pattern' expects a byte, a number from 0 to 255"))?;
+    let child = child(machine, &node)?;
+    if offset.checked_add(length).is_none_or(|end| end > child.length) {
+        let desc = format!("the range goes past the end of '{node}', which has {} bytes", child.length);
+        return Err(QmpError::generic(desc));
+    }
+    child.overwrite(Range { offset, length }, byte).map_err(|error| {
+        QmpError::generic(format!("'{}' could not be overwritten: {error}", child.path.display()))
+    })?;
+    nothing()
+}
+
+fn emit(machine: &mut Machine, mut arguments: Arguments) -> Returns {
+    let name = arguments.string("event")?;
+    let data = arguments.optional_object("data")?;
+    arguments.end()?;
+    if name.is_empty() {
+        return Err(QmpError::generic("Parameter 'event' expects the name of an event, such as RTC_CHANGE"));
+    }
+    let data = data.map(|data| Json::from(&data));
+    let event = Event { timestamp: None, name: name.as_str().into(), data, extra: Object::new() };
+    let typed = event.typed().map_err(|error| QmpError::generic(error.to_string()))?;
+    machine.emit(typed);
+    nothing()
+}
+
+fn query_commands(_: &mut Machine, arguments: Arguments) -> Returns {
+    arguments.end()?;
+    Ok(list(COMMANDS))
+}

@@ -1,0 +1,207 @@
+//! [`Machine`]: its devices, its guest, its time, and the events that come of them.
+
+use crate::acpi::OstRegisters;
+use crate::agenda::Agenda;
+use crate::arguments::Arguments;
+use crate::balloon::Balloon;
+use crate::clock::{Clock, Now};
+use crate::config::MachineConfig;
+use crate::error::MachineError;
+use crate::guest::Guest;
+use crate::memory::MachineMemory;
+use crate::qemu_io::Output;
+use crate::quorum::BlockNodes;
+use crate::run_state::RunState;
+use crate::{guest_commands, monitor};
+use qev_qmp::{ErrorClass, Object, QmpError, Timestamp, Typed, Value};
+use std::time::Duration;
+
+/// A machine without a CPU.
+///
+/// Whoever drives it passes each command to [`Machine::execute`] or [`Machine::guest_execute`], calls
+/// [`Machine::advance`] when [`Machine::deadline`] has come, and after each of the three takes the events and looks
+/// whether the machine has ended. Events that a command caused come before its reply: that is where QEMU has them.
+#[derive(Debug)]
+pub struct Machine {
+    pub(crate) config: MachineConfig,
+    pub(crate) state: RunState,
+    pub(crate) clock: Clock,
+    pub(crate) agenda: Agenda,
+    pub(crate) memory: MachineMemory,
+    pub(crate) cpu_slots: Vec<OstRegisters>,
+    pub(crate) balloon: Option<Balloon>,
+    pub(crate) nodes: BlockNodes,
+    pub(crate) output: Output,
+    pub(crate) guest: Guest,
+    pub(crate) exit: Option<i32>,
+    events: Vec<(Timestamp, Typed)>,
+    lost: u64,
+}
+
+/// How many events [`Machine::advance`] lets wait before it leaves the rest for the next call.
+const ENOUGH_EVENTS: usize = 1024;
+/// How many events wait at most, when the driver takes none.
+const MAX_EVENTS: usize = 65_536;
+/// How many things [`Machine::advance`] does at most: not everything that is done is an event.
+const MAX_STEPS: usize = 4096;
+
+impl Machine {
+    /// Makes a machine, and opens the files of its quorums' children. Its guest is up, unless the machine starts paused;
+    /// its time begins with the first call that passes one.
+    ///
+    /// # Errors
+    ///
+    /// When parts of the configuration do not go together, or a child's file can not be used: missing, unreadable, not a
+    /// regular file, used twice, or of another size than the others.
+    pub fn new(config: MachineConfig) -> Result<Machine, MachineError> {
+        config.memory.check().map_err(MachineError::Memory)?;
+        if !(1..=288).contains(&config.cpus) {
+            return Err(MachineError::Cpus(config.cpus));
+        }
+        let running = !config.paused;
+        // The balloon and the panic device have no id either, and stand before what is plugged.
+        let anonymous = usize::from(config.balloon) + 1;
+        let mut machine = Machine {
+            state: if running { RunState::Running } else { RunState::Prelaunch },
+            clock: Clock::new(running),
+            agenda: Agenda::default(),
+            memory: MachineMemory::new(config.memory, anonymous),
+            cpu_slots: (0..config.cpus).map(|_| OstRegisters::default()).collect(),
+            balloon: config.balloon.then(Balloon::new),
+            nodes: BlockNodes::open(&config.quorums)?,
+            output: Output::default(),
+            guest: Guest::new(config.guest.clone(), running),
+            exit: None,
+            events: Vec::new(),
+            lost: 0,
+            config,
+        };
+        if !running {
+            machine.guest_begins_to_boot();
+        }
+        Ok(machine)
+    }
+
+    /// Executes a command of the monitor, but for `qmp_capabilities`, which is the server's. Before it, what is due
+    /// happens.
+    ///
+    /// # Errors
+    ///
+    /// As QEMU has them: the class and the words of 7.2 for what 7.2 does.
+    pub fn execute(&mut self, now: Now, command: &str, arguments: Object) -> Result<Value, QmpError> {
+        self.call(now, command, arguments, monitor::COMMANDS)
+    }
+
+    /// Executes a command of the guest's socket: what only a guest, or an operator's hand, could do. Before it, what is
+    /// due happens.
+    ///
+    /// # Errors
+    ///
+    /// When the command is not known or its arguments are wrong; and when it is something that a guest does and the
+    /// guest is stopped.
+    pub fn guest_execute(&mut self, now: Now, command: &str, arguments: Object) -> Result<Value, QmpError> {
+        self.call(now, command, arguments, guest_commands::COMMANDS)
+    }
+
+    fn call(&mut self, now: Now, command: &str, arguments: Object, commands: Commands) -> Result<Value, QmpError> {
+        self.advance(now);
+        let Some((_, execute)) = commands.iter().find(|(name, _)| *name == command) else {
+            let desc = format!("The command {command} has not been found");
+            return Err(QmpError::new(ErrorClass::CommandNotFound, desc));
+        };
+        if let Some(status) = self.exit {
+            return Err(QmpError::generic(format!("the machine has ended with status {status}: start another")));
+        }
+        execute(self, Arguments::new(arguments))
+    }
+
+    /// The names of the monitor's commands, `qmp_capabilities` included: what `query-commands` lists.
+    pub fn command_names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        names(monitor::COMMANDS)
+    }
+
+    /// The names of the commands of the guest's socket, `qmp_capabilities` included.
+    pub fn guest_command_names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        names(guest_commands::COMMANDS)
+    }
+
+    /// Whether a command of the monitor may be executed out of band (`exec-oob`).
+    pub fn allows_oob(&self, command: &str) -> bool {
+        matches!(command, "migrate-pause" | "qmp_capabilities")
+    }
+
+    /// Lets everything happen that is due.
+    ///
+    /// When that is very much, some of it is left for the next call: then [`Machine::deadline`] is not in the future.
+    pub fn advance(&mut self, now: Now) {
+        self.clock.follow(now);
+        for _ in 0..MAX_STEPS {
+            if self.exit.is_some() || self.events.len() >= ENOUGH_EVENTS {
+                break;
+            }
+            let Some((due, action)) = self.agenda.pop(self.clock.guest()) else { break };
+            self.clock.catch_up(due);
+            self.act(action);
+        }
+        self.clock.catch_up(self.clock.guest());
+    }
+
+    /// The monotonic time at which the next thing is due; `None` when nothing is going to happen without a command.
+    pub fn deadline(&self) -> Option<Duration> {
+        if self.exit.is_some() {
+            return None;
+        }
+        self.clock.monotonic(self.agenda.next()?)
+    }
+
+    /// Takes what the devices have emitted, in order, each with the time at which it happened. Unthrottled.
+    ///
+    /// Up to 65,536 events wait to be taken; more are lost, and counted ([`Machine::lost_events`]).
+    pub fn take_events(&mut self) -> Vec<(Timestamp, Typed)> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// How many events were lost because nobody took them.
+    pub fn lost_events(&self) -> u64 {
+        self.lost
+    }
+
+    /// Takes what `qemu-io` has printed; a real QEMU prints it to its own standard output. The last 64 KiB are kept.
+    pub fn take_output(&mut self) -> String {
+        self.output.take()
+    }
+
+    /// With which status the machine has ended, if it has: 0 after `quit`, a guest's shutdown, or a panic that powers
+    /// off; 1 after a panic where that is a failure.
+    pub fn exit_status(&self) -> Option<i32> {
+        self.exit
+    }
+
+    /// What `query-status` says.
+    pub fn run_state(&self) -> RunState {
+        self.state
+    }
+
+    /// What the machine is made of.
+    pub fn config(&self) -> &MachineConfig {
+        &self.config
+    }
+
+    /// A device emits an event.
+    pub(crate) fn emit(&mut self, event: Typed) {
+        if self.events.len() < MAX_EVENTS {
+            self.events.push((self.clock.timestamp(), event));
+        } else {
+            self.lost = self.lost.saturating_add(1);
+        }
+    }
+}
+
+/// Commands by their names.
+pub(crate) type Commands = &'static [(&'static str, Command)];
+/// What executes a command.
+pub(crate) type Command = fn(&mut Machine, Arguments) -> Result<Value, QmpError>;
+
+pub(crate) fn names(commands: Commands) -> impl Iterator<Item = &'static str> + use<> {
+    ["qmp_capabilities"].into_iter().chain(commands.iter().map(|(name, _)| *name))
+}

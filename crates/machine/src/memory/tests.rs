@@ -1,0 +1,128 @@
+//! What a real QEMU 7.2 answers to the commands about memory.
+
+use super::*;
+
+const MIB: u64 = 1 << 20;
+
+fn memory(text: &str) -> MachineMemory {
+    MachineMemory::new(text.parse().unwrap(), 0)
+}
+
+fn object_add(memory: &mut MachineMemory, id: &str, size: u64) -> Result<(), QmpError> {
+    let arguments = Object::new().with("qom-type", "memory-backend-ram").with("id", id).with("size", size);
+    memory.object_add(Arguments::new(arguments))
+}
+
+fn device_add(memory: &mut MachineMemory, id: &str, memdev: &str, more: Object) -> Result<(), String> {
+    let mut arguments = Object::new().with("driver", "pc-dimm").with("id", id).with("memdev", memdev);
+    for (name, value) in more {
+        arguments.insert(name, value);
+    }
+    memory.device_add(Arguments::new(arguments)).map_err(|error| error.desc.into_owned())
+}
+
+#[test]
+fn dimms_go_where_q35_puts_them() {
+    for (text, address) in [
+        ("256M,slots=1,maxmem=1G", 4 << 30),
+        ("1G,slots=1,maxmem=2G", 4 << 30),
+        ("3G,slots=1,maxmem=8G", 5 << 30),
+        ("6G,slots=1,maxmem=8G", 8_u64 << 30),
+    ] {
+        let mut memory = memory(text);
+        object_add(&mut memory, "m1", 128 * MIB).unwrap();
+        device_add(&mut memory, "d1", "m1", Object::new()).unwrap();
+        assert_eq!(memory.by_address().first().unwrap().1.address, address, "{text}");
+    }
+}
+
+#[test]
+fn addresses_that_can_not_be_are_refused_in_qemus_words() {
+    let mut memory = memory("256M,slots=4,maxmem=1G");
+    for (id, size) in [("m1", 128), ("m2", 128), ("odd", 3), ("big", 2048), ("all", 768)] {
+        object_add(&mut memory, id, size * MIB).unwrap();
+    }
+    device_add(&mut memory, "d1", "m1", Object::new().with("slot", 2)).unwrap();
+    for (memdev, more, expected) in [
+        ("m2", ("addr", 1_i64), "address must be aligned to 0x200000 bytes"),
+        (
+            "m2",
+            ("addr", 0x20_0000),
+            "can't add memory device [0x200000:0x8000000], usable range for memory devices [0x100000000:0x130000000]",
+        ),
+        ("m2", ("addr", 0x1_0000_0000), "address range conflicts with memory device id='d1'"),
+        ("m2", ("addr", 0x1_0600_0000), "address range conflicts with memory device id='d1'"),
+        ("odd", ("addr", 0), "backend memory size must be multiple of 0x200000"),
+        ("big", ("addr", 0), "not enough space, currently 0x8000000 in use of total space for memory devices 0x30000000"),
+        ("all", ("addr", 0), "not enough space, currently 0x8000000 in use of total space for memory devices 0x30000000"),
+        ("m1", ("slot", 9), "invalid slot number 9, valid range is [0-3]"),
+        ("m1", ("slot", 2), "slot 2 is busy"),
+        ("m1", ("slot", -2), "invalid slot number -2, valid range is [0-3]"),
+        ("m1", ("addr", 0), "can't use already busy memdev: m1"),
+        ("m2", ("node", 1), "'DIMM property node has value 1' which exceeds the number of numa nodes: 1"),
+    ] {
+        let (name, value) = more;
+        let refused = device_add(&mut memory, "d2", memdev, Object::new().with(name, value));
+        assert_eq!(refused, Err(expected.to_owned()), "{memdev} {name}={value}");
+    }
+    device_add(&mut memory, "d2", "m2", Object::new().with("addr", 0x1_0800_0000_i64)).unwrap();
+    let shown: Vec<_> = memory.by_address().iter().map(|(slot, dimm)| (*slot, dimm.address)).collect();
+    assert_eq!(shown, [(2, 0x1_0000_0000), (0, 0x1_0800_0000)]);
+}
+
+#[test]
+fn a_machine_without_slots_says_so_before_anything_else() {
+    let mut memory = memory("256M");
+    object_add(&mut memory, "m1", 128 * MIB).unwrap();
+    let expected = Err("no slots where allocated, please specify the 'slots' option".to_owned());
+    assert_eq!(device_add(&mut memory, "d1", "m1", Object::new()), expected);
+}
+
+#[test]
+fn a_gap_is_used_again_and_a_device_without_an_id_gets_a_number() {
+    let mut memory = memory("256M,slots=3,maxmem=1G");
+    for id in ["m1", "m2", "m3"] {
+        object_add(&mut memory, id, 128 * MIB).unwrap();
+        device_add(&mut memory, &id.replace('m', "d"), id, Object::new()).unwrap();
+    }
+    assert_eq!(memory.plugged(), 384 * MIB);
+    assert_eq!(memory.object_del("m2").unwrap_err().desc, "object 'm2' is in use, can not be deleted");
+    memory.eject(1).unwrap();
+    assert_eq!(memory.object_del("m2"), Ok(()));
+    object_add(&mut memory, "m2", 64 * MIB).unwrap();
+    let arguments = Object::new().with("driver", "pc-dimm").with("memdev", "m2");
+    memory.device_add(Arguments::new(arguments)).unwrap();
+    let (slot, dimm) = memory.by_address().swap_remove(1);
+    assert_eq!((slot, dimm.address, dimm.path.as_str()), (1, 0x1_0800_0000, "/machine/peripheral-anon/device[0]"));
+    assert_eq!(memory.device_del("/machine/peripheral-anon/device[0]"), Ok(()));
+}
+
+#[test]
+fn objects_are_refused_in_qemus_words() {
+    let mut memory = memory("256M");
+    for (size, expected) in [
+        (0, "property 'size' of memory-backend-ram doesn't take value '0'"),
+        (u64::MAX, "cannot set up guest memory 'm1': Cannot allocate memory"),
+        (1 << 62, "cannot set up guest memory 'm1': Cannot allocate memory"),
+    ] {
+        assert_eq!(object_add(&mut memory, "m1", size).unwrap_err().desc, expected);
+    }
+    assert_eq!(object_add(&mut memory, "1m", MIB).unwrap_err().desc, "Parameter 'id' expects an identifier");
+    object_add(&mut memory, "m1", 1).unwrap();
+    assert_eq!(
+        object_add(&mut memory, "m1", MIB).unwrap_err().desc,
+        "attempt to add duplicate property 'm1' to object (type 'container')"
+    );
+    assert_eq!(memory.object_del("m2").unwrap_err().desc, "object 'm2' not found");
+}
+
+#[test]
+fn only_devices_can_be_unplugged() {
+    let mut memory = memory("256M,slots=1,maxmem=1G");
+    assert_eq!(memory.device_del("").unwrap_err().desc, " is not a hotpluggable device");
+    assert_eq!(memory.device_del("/machine").unwrap_err().desc, "/machine is not a hotpluggable device");
+    for id in ["x", "/nosuch", "/machine/peripheral/nosuch", "d1/x"] {
+        let error = memory.device_del(id).unwrap_err();
+        assert_eq!((error.class, &*error.desc), (ErrorClass::DeviceNotFound, &*format!("Device '{id}' not found")));
+    }
+}
