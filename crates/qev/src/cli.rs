@@ -9,7 +9,9 @@ mod simulate;
 mod watch;
 
 use crate::exit::{Exit, Failure};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
+use qev_link::{NotATarget, Target};
 
 /// Every QEMU event, caught, kept and delivered.
 #[derive(Debug, Parser)]
@@ -59,6 +61,16 @@ impl Cli {
             Verb::Simulate(args) => block_on(simulate::run(args)),
         }
     }
+}
+
+/// Reads a TARGET. A path may be any bytes, so it need not be text.
+fn target() -> impl TypedValueParser<Value = Target> {
+    OsStringValueParser::new().try_map(|text| -> Result<Target, NotATarget> {
+        match text.to_str() {
+            Some(text) => text.parse(),
+            None => Ok(Target::from(&*text)),
+        }
+    })
 }
 
 /// One thread is enough for thousands of monitors; what may block has a thread of its own.

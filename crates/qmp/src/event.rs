@@ -118,24 +118,26 @@ impl Event {
     /// The event as text, its members in the order of the dialect. The data is printed as it is: to write it in another
     /// dialect, go through [`Event::typed`] and [`Event::new`].
     pub fn print(&self, dialect: Dialect, layout: Layout) -> String {
-        if layout == Layout::Line && dialect == Dialect::Qemu && self.extra.is_empty() {
+        // What a monitor with `pretty=on` sent has line ends in it, and a line must have none.
+        let is_line = self.data.as_ref().is_none_or(|data| !data.as_str().contains('\n'));
+        if layout == Layout::Line && dialect == Dialect::Qemu && self.extra.is_empty() && is_line {
             return self.splice();
         }
-        let mut event = Object::new().with("event", self.name.as_str());
+        let mut event = Object::new();
+        if let (Dialect::Qemu, Some(time)) = (dialect, self.timestamp) {
+            event.insert("timestamp", time.to_object());
+        }
+        event.insert("event", self.name.as_str());
         if let Some(data) = &self.data {
             event.insert("data", data.value());
         }
-        if let Some(time) = self.timestamp {
+        if let (Dialect::Document, Some(time)) = (dialect, self.timestamp) {
             event.insert("timestamp", time.to_object());
         }
         for (name, value) in self.extra.iter() {
             event.insert(name.to_owned(), value.clone());
         }
-        let order = match dialect {
-            Dialect::Document => Order::Given,
-            Dialect::Qemu => Order::Qemu,
-        };
-        event.print(order, layout)
+        event.print(Order::Given, layout)
     }
 
     /// The usual case: the data is text already, and need not be taken apart to be put in its place.

@@ -14,6 +14,7 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The monitor: unix:PATH, tcp:HOST:PORT or a path
+    #[arg(value_parser = super::target())]
     target: Target,
 
     /// The command, such as query-status

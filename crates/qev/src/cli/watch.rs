@@ -27,7 +27,7 @@ const NAME_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The monitors to watch: unix:PATH, tcp:HOST:PORT or a path
-    #[arg(required = true, value_name = "TARGET")]
+    #[arg(required = true, value_name = "TARGET", value_parser = super::target())]
     targets: Vec<Target>,
 
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use qev_qmp::client::{Client, Incoming};
 use qev_qmp::json::print::{Layout, Order};
-use qev_qmp::{Json, Object, Value};
+use qev_qmp::{Dialect, Json, Message, Object, Value};
 
 const GREETING: &str =
     r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}}"#;
@@ -99,6 +99,15 @@ fn what_nobody_knows_costs_nothing() {
             "LAST",
         ],
     );
+}
+
+#[test]
+fn an_event_of_a_pretty_monitor_is_one_line_again() {
+    let line = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "X", "data": {"b": [1, {}], "a": 0.5}}"#;
+    let pretty = Json::parse(line).unwrap().value().print(Order::Given, Layout::Pretty);
+    let Ok(Message::Event(event)) = Message::decode(pretty.as_bytes()) else { panic!("no event: {pretty}") };
+    assert_eq!(event.to_line(), line);
+    assert_eq!(event.print(Dialect::Qemu, Layout::Pretty), pretty);
 }
 
 #[test]
