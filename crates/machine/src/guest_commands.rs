@@ -1,18 +1,5 @@
 //! The commands of the guest's socket: what only a guest, or an operator's hand, could do. So the monitor stays faithful.
-//!
-//! | command | arguments, those in brackets optional | what it does |
-//! |---|---|---|
-//! | `panic` | [`info`: object], [`then`: `reboot`, `hang`, `run-on`] | the guest panics, and does that if the machine lets it |
-//! | `ost` | `slot`: string, [`slot-type`: `DIMM`, `CPU`], [`source`], `status`: 32 bits each | the guest runs `_OST` |
-//! | `eject` | `slot`: string | the guest ejects the DIMM in a slot, asked or not |
-//! | `dimm-driver` | [`present`], [`plug`: `accept`, `fail`, `ignore`], [`unplug`: `accept`, `busy`, `ignore`], [`plug-ms`], [`unplug-ms`] | how the guest answers hotplug |
-//! | `balloon-driver` | [`present`], [`stuck`], [`step-pages`], [`step-us`], [`pages`] | how its balloon moves; `pages` writes any size at once, of pages of 4096 bytes |
-//! | `power-button` | `answer`: `shut-down`, `ignore`, [`after-ms`] | what `system_powerdown` leads to |
-//! | `shutdown`, `reset` | | the guest shuts down, or reboots, of itself |
-//! | `disk-error` | `node`, `operation`: `read`, `write`, `flush`, `errno`, [`sector`], [`times`] | a quorum's child fails from here on; `errno` 0: no longer |
-//! | `disk-corrupt` | `node`, `offset`, `length` (bytes), [`pattern`: a byte] | overwrites a part of a child's file |
-//! | `emit` | `event`, [`data`] | emits any event as it is; the five are checked, in either dialect |
-//! | `query-commands` | | these |
+//! [`Machine::guest_execute`] lists them.
 
 use crate::acpi::OstRegisters;
 use crate::arguments::Arguments;
@@ -208,7 +195,9 @@ fn disk_error(machine: &mut Machine, mut arguments: Arguments) -> Returns {
     let times = arguments.optional_unsigned("times")?;
     arguments.end()?;
     let errno = i32::try_from(errno).ok().filter(|errno| (0..4096).contains(errno)).ok_or_else(|| {
-        QmpError::generic("Parameter 'errno' expects an error number, such as 5 for EIO or 28 for ENOSPC; or 0 for none")
+        QmpError::generic(
+            "Parameter 'errno' expects an error number, such as 5 for EIO or 28 for ENOSPC; or 0 for none",
+        )
     })?;
     // No error is an error that is had no more times.
     let times = if errno == 0 { Some(0) } else { times };
@@ -241,9 +230,9 @@ fn disk_corrupt(machine: &mut Machine, mut arguments: Arguments) -> Returns {
         let desc = format!("the range goes past the end of '{node}', which has {} bytes", child.length);
         return Err(QmpError::generic(desc));
     }
-    child.overwrite(Range { offset, length }, byte).map_err(|error| {
-        QmpError::generic(format!("'{}' could not be overwritten: {error}", child.path.display()))
-    })?;
+    child
+        .overwrite(Range { offset, length }, byte)
+        .map_err(|error| QmpError::generic(format!("'{}' could not be overwritten: {error}", child.path.display())))?;
     nothing()
 }
 

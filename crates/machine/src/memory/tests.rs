@@ -53,8 +53,16 @@ fn addresses_that_can_not_be_are_refused_in_qemus_words() {
         ("m2", ("addr", 0x1_0000_0000), "address range conflicts with memory device id='d1'"),
         ("m2", ("addr", 0x1_0600_0000), "address range conflicts with memory device id='d1'"),
         ("odd", ("addr", 0), "backend memory size must be multiple of 0x200000"),
-        ("big", ("addr", 0), "not enough space, currently 0x8000000 in use of total space for memory devices 0x30000000"),
-        ("all", ("addr", 0), "not enough space, currently 0x8000000 in use of total space for memory devices 0x30000000"),
+        (
+            "big",
+            ("addr", 0),
+            "not enough space, currently 0x8000000 in use of total space for memory devices 0x30000000",
+        ),
+        (
+            "all",
+            ("addr", 0),
+            "not enough space, currently 0x8000000 in use of total space for memory devices 0x30000000",
+        ),
         ("m1", ("slot", 9), "invalid slot number 9, valid range is [0-3]"),
         ("m1", ("slot", 2), "slot 2 is busy"),
         ("m1", ("slot", -2), "invalid slot number -2, valid range is [0-3]"),
