@@ -134,3 +134,15 @@ fn only_devices_can_be_unplugged() {
         assert_eq!((error.class, &*error.desc), (ErrorClass::DeviceNotFound, &*format!("Device '{id}' not found")));
     }
 }
+
+#[test]
+fn what_was_asked_of_a_dimm_goes_with_it() {
+    let mut memory = memory("256M,slots=1,maxmem=1G");
+    object_add(&mut memory, "m1", 128 * MIB).unwrap();
+    device_add(&mut memory, "d1", "m1", Object::new()).unwrap();
+    memory.device_del("d1").unwrap();
+    memory.eject(0).unwrap();
+    device_add(&mut memory, "d2", "m1", Object::new()).unwrap();
+    let slot = memory.slots().first().unwrap();
+    assert_eq!((slot.inserting, slot.removing), (true, false));
+}

@@ -1,6 +1,6 @@
 //! What brings a machine up, stops it and ends it; and what it says about itself.
 
-use crate::lab::{Lab, now};
+use crate::lab::{EPOCH, Lab, now};
 use qev_machine::{MachineConfig, RunState};
 use qev_qmp::{Dialect, Object, QemuVersion};
 use std::time::Duration;
@@ -48,6 +48,35 @@ fn a_machine_that_starts_paused_boots_when_it_is_let() {
     // A guest is up, and with it the interface that shows CPU slots.
     assert!(lab.query("query-acpi-ospm-status").contains("CPU"));
     assert_eq!(lab.heard(), ["RESUME"]);
+}
+
+#[test]
+fn firmware_that_never_ran_does_not_reset_once_more() {
+    let mut lab = Lab::new(MachineConfig { paused: true, ..MachineConfig::default() });
+    lab.must("system_reset", "{}");
+    lab.must("cont", "{}");
+    lab.wait(1_000);
+    assert_eq!(lab.heard(), [r#"RESET {"guest": false, "reason": "host-qmp-system-reset"}"#, "RESUME"]);
+    lab.must("system_reset", "{}");
+    lab.wait(1_000);
+    assert_eq!(lab.heard()[1..], [r#"RESET {"guest": true, "reason": "guest-reset"}"#]);
+}
+
+#[test]
+fn a_machine_that_is_looked_at_late_tells_when_things_happened() {
+    let mut lab = Lab::new(MachineConfig { balloon: true, no_shutdown: true, ..MachineConfig::default() });
+    lab.guest_must("power-button", r#"{"after-ms": 10}"#);
+    lab.guest_must("balloon-driver", r#"{"step-us": 5000}"#);
+    lab.must("system_powerdown", "{}");
+    lab.must("balloon", r#"{"value": 1048576}"#);
+    lab.heard();
+    lab.machine.advance(now(Duration::from_secs(60)));
+    let told: Vec<_> =
+        lab.machine.take_events().iter().map(|(t, e)| (t.micros().unwrap() - EPOCH, e.name().to_string())).collect();
+    // The guest was off at 10 ms, so the step that was due at the same moment did not happen, nor any later one.
+    let expected = [(5_000, "BALLOON_CHANGE"), (10_000, "SHUTDOWN"), (10_000, "STOP")];
+    assert_eq!(told, expected.map(|(micros, name)| (micros, name.to_owned())));
+    assert_eq!(lab.machine.deadline(), None);
 }
 
 #[test]
