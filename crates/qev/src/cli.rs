@@ -12,12 +12,13 @@ use crate::exit::{Exit, Failure};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use qev_link::{NotATarget, Target};
+use std::os::unix::fs::FileTypeExt as _;
 
 /// Every QEMU event, caught, kept and delivered.
 #[derive(Debug, Parser)]
 #[command(name = "qev", version, about, long_about = None, max_term_width = 100)]
 #[command(after_help = "\
-A TARGET is unix:PATH or tcp:HOST:PORT as QEMU writes them, or a path with a '/'.
+A TARGET is unix:PATH or tcp:HOST:PORT as QEMU writes them, or a path.
 
 Exit codes:
     0  done
@@ -63,12 +64,16 @@ impl Cli {
     }
 }
 
-/// Reads a TARGET. A path may be any bytes, so it need not be text.
+/// Reads a TARGET. A path may be any bytes, so it need not be text; and one without a '/' is a path too when there is a
+/// socket of that name here.
 fn target() -> impl TypedValueParser<Value = Target> {
     OsStringValueParser::new().try_map(|text| -> Result<Target, NotATarget> {
-        match text.to_str() {
-            Some(text) => text.parse(),
-            None => Ok(Target::from(&*text)),
+        let Some(name) = text.to_str() else { return Ok(Target::from(&*text)) };
+        let target = name.parse()?;
+        let is_socket = || std::fs::metadata(name).is_ok_and(|file| file.file_type().is_socket());
+        match target {
+            Target::Machine(_) if is_socket() => Ok(Target::Unix(name.into())),
+            target => Ok(target),
         }
     })
 }

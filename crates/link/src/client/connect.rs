@@ -214,7 +214,7 @@ impl fmt::Display for ConnectError {
             }
             ConnectError::MachineName { name } => write!(
                 f,
-                "'{name}' is the name of a machine, not a socket: name one as unix:PATH, tcp:HOST:PORT or a path with a /"
+                "there is no socket named '{name}' here: name one as unix:PATH, tcp:HOST:PORT or a path"
             ),
             ConnectError::Io { socket, .. } => write!(f, "connecting to {socket} failed"),
         }

@@ -1,6 +1,6 @@
 //! `qev send`: one command, its reply, and an exit code for each way in which there is none.
 
-use crate::program::{Machine, Scratch, run, stderr, stdout};
+use crate::program::{Machine, Scratch, qev, run, stderr, stdout};
 use std::os::unix::net::UnixListener;
 
 #[test]
@@ -76,10 +76,18 @@ fn a_monitor_that_another_client_holds_is_said_to_be_held() {
 }
 
 #[test]
+fn a_socket_right_here_needs_no_slash() {
+    let machine = Machine::start(&[]);
+    let (folder, name) = machine.monitor.rsplit_once('/').unwrap();
+    let output = qev(&["send", name, "query-name", "-o", "json"]).current_dir(folder).output().unwrap();
+    assert_eq!(stdout(&output), "{}\n", "{}", stderr(&output));
+}
+
+#[test]
 fn a_wrong_target_says_what_a_target_is() {
     let output = run(&["send", "web1", "query-status"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("'web1' is the name of a machine, not a socket"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("there is no socket named 'web1' here"), "{}", stderr(&output));
     let output = run(&["send", "tcp:localhost", "query-status"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("expected tcp:HOST:PORT"), "{}", stderr(&output));
