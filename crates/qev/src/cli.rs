@@ -6,6 +6,7 @@ mod explain;
 mod select;
 mod send;
 mod simulate;
+mod wait;
 mod watch;
 
 use crate::exit::{Exit, Failure};
@@ -43,7 +44,9 @@ enum Verb {
     Demo(demo::Args),
     /// Show events as they happen, straight from the monitors
     Watch(watch::Args),
-    /// Execute one QMP command and print its reply
+    /// Wait until an event happens; with a command, listen first, then run it, then wait
+    Wait(wait::Args),
+    /// Execute one QMP command and print its reply, and the event that it leads to
     Send(send::Args),
     /// Say what an event means, what it carries, and what to do about it
     Explain(explain::Args),
@@ -57,6 +60,7 @@ impl Cli {
         match self.verb {
             Verb::Demo(args) => block_on(demo::run(args)),
             Verb::Watch(args) => block_on(watch::run(args)),
+            Verb::Wait(args) => block_on(wait::run(args)),
             Verb::Send(args) => block_on(send::run(args)),
             Verb::Explain(args) => explain::run(&args),
             Verb::Simulate(args) => block_on(simulate::run(args)),

@@ -16,4 +16,5 @@ mod qapi_client;
 mod readme;
 mod send;
 mod simulate;
+mod wait;
 mod watch;
