@@ -1,13 +1,15 @@
 //! `qev simulate`: a machine without a CPU on real sockets, for software that manages QEMU.
 
+pub(super) mod serve;
+
 use crate::exit::{Exit, Failure, tell};
 use crate::simulated::{GUEST, Simulated};
-use qev_link::{MonitorOptions, Server, server};
+use qev_link::{MonitorOptions, Server};
 use qev_machine::{Machine, MachineConfig, Memory, PanicPolicy, QuorumConfig, Uuid, parse_size};
 use qev_qmp::json::print::Layout;
 use qev_qmp::{Dialect, Greeting, QemuVersion};
+use serve::{Dial, Signals};
 use std::path::PathBuf;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// The greeting names qev as the package, so that nobody takes this for a QEMU by mistake.
 pub(crate) const PACKAGE: &str = concat!("qev ", env!("CARGO_PKG_VERSION"));
@@ -15,8 +17,13 @@ pub(crate) const PACKAGE: &str = concat!("qev ", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Serve a monitor at this path, as QEMU's -qmp unix:PATH,server=on,wait=off; repeatable
-    #[arg(long, required = true, value_name = "PATH")]
+    #[arg(long, required_unless_present = "dial", value_name = "PATH")]
     qmp: Vec<PathBuf>,
+
+    /// Connect a monitor to whoever listens at this path, and again a second after a loss, as QEMU's -chardev
+    /// socket,path=PATH,server=off,reconnect=1
+    #[arg(long, value_name = "PATH")]
+    dial: Option<PathBuf>,
 
     /// Serve what only a guest or an operator's hand can do at this path: panic, ost, balloon-driver, …
     #[arg(long, value_name = "PATH")]
@@ -67,34 +74,26 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let (service, greeting) = machine(&args)?;
     let layout = if args.pretty { Layout::Pretty } else { Layout::Line };
     let max_buffer = usize::try_from(args.max_buffer).unwrap_or(usize::MAX);
-    let mut builder = Server::with_service(greeting, service).max_buffer(max_buffer).on_notice(|notice| {
-        if !matches!(notice, server::Notice::Connected { .. }) {
-            tell(&notice.to_string());
-        }
-    });
+    let options = || MonitorOptions::default().layout(layout);
+    let dial = args.dial.as_deref().map(|path| Dial::new(path, options().name(path.display().to_string())));
+    let dial = dial.transpose()?;
+    let mut builder = Server::with_service(greeting, service).max_buffer(max_buffer);
+    builder = builder.on_notice(|notice| serve::notice(&notice));
     for (i, path) in args.qmp.iter().enumerate() {
-        builder = builder.bind(path, MonitorOptions::default().layout(layout).name(format!("qmp{i}")));
+        builder = builder.bind(path, options().name(format!("qmp{i}")));
     }
     if let Some(path) = &args.guest {
         builder = builder.bind(path, MonitorOptions::default().name(GUEST));
     }
-    // The handlers stand before the sockets do: who sees a socket may end us, and it is removed.
-    let mut terminate = signals(SignalKind::terminate())?;
-    let mut interrupt = signals(SignalKind::interrupt())?;
+    let mut signals = Signals::catch()?;
     let mut server = builder.start().await.map_err(|error| Failure::new(Exit::Failed, error))?;
     for path in args.qmp.iter().chain(&args.guest) {
         tell(&format!("serving {}", path.display()));
     }
-    let ended = tokio::select! {
-        ended = server.ended() => ended,
-        _ = terminate.recv() => server.stop().await,
-        _ = interrupt.recv() => server.stop().await,
-    };
-    Ok(match ended {
-        server::Ended::Exited(status) => Exit::Machine(u8::try_from(status).unwrap_or(1)),
-        server::Ended::Broken => Exit::Failed,
-        _ => Exit::Done,
-    })
+    if let Some(path) = &args.dial {
+        tell(&format!("serving whoever listens at {}", path.display()));
+    }
+    Ok(serve::exit(serve::serve(&mut server, dial, signals.any()).await))
 }
 
 fn machine(args: &Args) -> Result<(Simulated, Greeting), Failure> {
@@ -118,8 +117,4 @@ pub(crate) fn greeting(version: QemuVersion) -> Greeting {
     let oob = version >= QemuVersion::new(2, 12, 0);
     let capabilities = oob.then(|| "oob".to_owned()).into_iter().collect();
     Greeting { version, package: PACKAGE.to_owned(), capabilities }
-}
-
-fn signals(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
-    signal(kind).map_err(|error| Failure::new(Exit::Failed, error).about("listening for signals"))
 }
