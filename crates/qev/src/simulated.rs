@@ -1,11 +1,14 @@
 //! A simulated machine behind real sockets: `qev-machine` makes devices act, `qev-link` carries what they say.
 
+pub(crate) mod traffic;
+
 use qev_link::server::unknown_command;
 use qev_link::{Context, Service};
 use qev_machine::{Machine, Now};
 use qev_qmp::server::Request;
 use qev_qmp::{Dialect, Event, QmpError, Value};
 use std::time::Duration;
+use traffic::Traffic;
 
 /// What the guest's monitor is called, so that its commands are told from those of QEMU's monitor.
 pub(crate) const GUEST: &str = "guest";
@@ -14,11 +17,18 @@ pub(crate) const GUEST: &str = "guest";
 pub(crate) struct Simulated {
     machine: Machine,
     dialect: Dialect,
+    traffic: Option<Traffic>,
 }
 
 impl Simulated {
     pub(crate) fn new(machine: Machine, dialect: Dialect) -> Simulated {
-        Simulated { machine, dialect }
+        Simulated { machine, dialect, traffic: None }
+    }
+
+    /// Has the guest emit events at a rate.
+    pub(crate) fn traffic(mut self, traffic: Traffic) -> Simulated {
+        self.traffic = Some(traffic);
+        self
     }
 
     /// Few commands may be executed out of band. That a command is not known comes before that it may not.
@@ -63,11 +73,16 @@ impl Service for Simulated {
     }
 
     fn deadline(&self) -> Option<Duration> {
-        self.machine.deadline()
+        [self.machine.deadline(), self.traffic.as_ref().map(Traffic::due)].into_iter().flatten().min()
     }
 
     fn wake(&mut self, context: &mut Context<'_>) {
         self.machine.advance(now(context));
+        if let Some(traffic) = self.traffic.as_mut().filter(|traffic| traffic.due() <= context.now()) {
+            // A guest that is stopped does nothing, and misses nothing.
+            let done = self.machine.guest_execute(now(context), traffic::COMMAND, traffic.arguments());
+            traffic.done(context.now(), done.is_ok());
+        }
         self.emit(context);
     }
 

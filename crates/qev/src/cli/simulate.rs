@@ -1,9 +1,13 @@
 //! `qev simulate`: a machine without a CPU on real sockets, for software that manages QEMU.
 
+mod fleet;
+mod open_files;
 pub(super) mod serve;
 
 use crate::exit::{Exit, Failure, tell};
+use crate::simulated::traffic::{Rate, Traffic};
 use crate::simulated::{GUEST, Simulated};
+use qev_link::server::ServerBuilder;
 use qev_link::{MonitorOptions, Server};
 use qev_machine::{Machine, MachineConfig, Memory, PanicPolicy, QuorumConfig, Uuid, parse_size};
 use qev_qmp::json::print::Layout;
@@ -17,7 +21,7 @@ pub(crate) const PACKAGE: &str = concat!("qev ", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Serve a monitor at this path, as QEMU's -qmp unix:PATH,server=on,wait=off; repeatable
-    #[arg(long, required_unless_present = "dial", value_name = "PATH")]
+    #[arg(long, required_unless_present_any = ["dial", "machines"], value_name = "PATH")]
     qmp: Vec<PathBuf>,
 
     /// Connect a monitor to whoever listens at this path, and again a second after a loss, as QEMU's -chardev
@@ -25,9 +29,24 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     dial: Option<PathBuf>,
 
-    /// Serve what only a guest or an operator's hand can do at this path: panic, ost, balloon-driver, …
+    /// Serve what only a guest or an operator's hand can do at this path: panic, ost, balloon-driver, …; of many
+    /// machines in this folder, as NAME.guest.sock
     #[arg(long, value_name = "PATH")]
     guest: Option<PathBuf>,
+
+    /// Be this many machines, vm0001, vm0002, …, in one process
+    #[arg(long, value_name = "N", conflicts_with_all = ["qmp", "uuid", "quorum"],
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    machines: Option<u32>,
+
+    /// Serve the monitors of many machines in this folder, as NAME.sock
+    #[arg(long, value_name = "DIR", requires = "machines")]
+    dir: Option<PathBuf>,
+
+    /// Have each guest emit this many events a second: ACPI_DEVICE_OST, which QEMU does not throttle, numbered in
+    /// 'source' from 1 on
+    #[arg(long, value_name = "R")]
+    rate: Option<Rate>,
 
     /// Memory, as QEMU's -m
     #[arg(long, value_name = "SIZE[,slots=N,maxmem=SIZE]", default_value = "128M")]
@@ -45,7 +64,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NODE,vote-threshold=N,children=A:B:C[,read-pattern=fifo]")]
     quorum: Vec<QuorumConfig>,
 
-    /// What query-name says
+    /// What query-name says; of many machines, what stands before their numbers
     #[arg(long)]
     name: Option<String>,
 
@@ -71,16 +90,18 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
-    let (service, greeting) = machine(&args)?;
-    let layout = if args.pretty { Layout::Pretty } else { Layout::Line };
-    let max_buffer = usize::try_from(args.max_buffer).unwrap_or(usize::MAX);
-    let options = || MonitorOptions::default().layout(layout);
-    let dial = args.dial.as_deref().map(|path| Dial::new(path, options().name(path.display().to_string())));
+    match args.machines {
+        Some(count) => fleet::run(&args, count).await,
+        None => run_one(&args).await,
+    }
+}
+
+async fn run_one(args: &Args) -> Result<Exit, Failure> {
+    let dial = args.dial.as_deref().map(|path| Dial::new(path, options(args).name(path.display().to_string())));
     let dial = dial.transpose()?;
-    let mut builder = Server::with_service(greeting, service).max_buffer(max_buffer);
-    builder = builder.on_notice(|notice| serve::notice(&notice));
+    let mut builder = builder(args, args.name.as_deref(), 0.0)?.on_notice(|notice| serve::notice(&notice));
     for (i, path) in args.qmp.iter().enumerate() {
-        builder = builder.bind(path, options().name(format!("qmp{i}")));
+        builder = builder.bind(path, options(args).name(format!("qmp{i}")));
     }
     if let Some(path) = &args.guest {
         builder = builder.bind(path, MonitorOptions::default().name(GUEST));
@@ -96,9 +117,15 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     Ok(serve::exit(serve::serve(&mut server, dial, signals.any()).await))
 }
 
-fn machine(args: &Args) -> Result<(Simulated, Greeting), Failure> {
+/// How the machine's monitors serve their clients.
+fn options(args: &Args) -> MonitorOptions {
+    MonitorOptions::default().layout(if args.pretty { Layout::Pretty } else { Layout::Line })
+}
+
+/// A machine of this name as a server to be. Its traffic begins after this share of the time between two events.
+fn builder(args: &Args, name: Option<&str>, share: f64) -> Result<ServerBuilder<Simulated>, Failure> {
     let config = MachineConfig {
-        name: args.name.clone(),
+        name: name.map(str::to_owned),
         uuid: args.uuid.unwrap_or_default(),
         version: args.qemu_version,
         package: PACKAGE.to_owned(),
@@ -109,7 +136,12 @@ fn machine(args: &Args) -> Result<(Simulated, Greeting), Failure> {
         ..MachineConfig::default()
     };
     let machine = Machine::new(config).map_err(Failure::usage)?;
-    Ok((Simulated::new(machine, args.dialect), greeting(args.qemu_version)))
+    let mut service = Simulated::new(machine, args.dialect);
+    if let Some(rate) = args.rate {
+        service = service.traffic(Traffic::new(rate, rate.period().mul_f64(share)));
+    }
+    let max_buffer = usize::try_from(args.max_buffer).unwrap_or(usize::MAX);
+    Ok(Server::with_service(greeting(args.qemu_version), service).max_buffer(max_buffer))
 }
 
 /// What the machine's monitors say first. Out-of-band execution came with QEMU 2.12.
