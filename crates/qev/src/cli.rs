@@ -5,7 +5,7 @@ mod duration;
 mod explain;
 mod select;
 mod send;
-mod simulate;
+pub(crate) mod simulate;
 mod watch;
 
 use crate::exit::{Exit, Failure};

@@ -2,6 +2,7 @@
 
 mod fleet;
 mod open_files;
+pub(crate) mod scenario;
 pub(super) mod serve;
 
 use crate::exit::{Exit, Failure, tell};
@@ -12,6 +13,7 @@ use qev_link::{MonitorOptions, Server};
 use qev_machine::{Machine, MachineConfig, Memory, PanicPolicy, QuorumConfig, Uuid, parse_size};
 use qev_qmp::json::print::Layout;
 use qev_qmp::{Dialect, Greeting, QemuVersion};
+use scenario::Scenario;
 use serve::{Dial, Signals};
 use std::path::PathBuf;
 
@@ -48,17 +50,22 @@ pub(crate) struct Args {
     #[arg(long, value_name = "R")]
     rate: Option<Rate>,
 
-    /// Memory, as QEMU's -m
-    #[arg(long, value_name = "SIZE[,slots=N,maxmem=SIZE]", default_value = "128M")]
-    memory: Memory,
+    /// Play a scenario: calm-day, crashing-guest, dying-disk, memory-that-will-not-unplug, or a file (docs/scenario.md)
+    #[arg(long, value_name = "NAME|FILE")]
+    scenario: Option<PathBuf>,
+
+    /// Memory, as QEMU's -m [default: the scenario's, or 128M]
+    #[arg(long, value_name = "SIZE[,slots=N,maxmem=SIZE]")]
+    memory: Option<Memory>,
 
     /// Have a balloon, as QEMU's -device virtio-balloon-pci
     #[arg(long)]
     balloon: bool,
 
     /// What to do when the guest panics, as QEMU's -action panic=: pause, shutdown, none or exit-failure
-    #[arg(long, value_name = "ACTION", default_value = "shutdown")]
-    panic: PanicPolicy,
+    /// [default: the scenario's, or shutdown]
+    #[arg(long, value_name = "ACTION")]
+    panic: Option<PanicPolicy>,
 
     /// Have a quorum over raw files; repeatable
     #[arg(long, value_name = "NODE,vote-threshold=N,children=A:B:C[,read-pattern=fifo]")]
@@ -90,16 +97,17 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    let scenario = args.scenario.as_deref().map(Scenario::find).transpose()?;
     match args.machines {
-        Some(count) => fleet::run(&args, count).await,
-        None => run_one(&args).await,
+        Some(count) => fleet::run(&args, scenario.as_ref(), count).await,
+        None => run_one(&args, scenario.as_ref()).await,
     }
 }
 
-async fn run_one(args: &Args) -> Result<Exit, Failure> {
+async fn run_one(args: &Args, scenario: Option<&Scenario>) -> Result<Exit, Failure> {
     let dial = args.dial.as_deref().map(|path| Dial::new(path, options(args).name(path.display().to_string())));
     let dial = dial.transpose()?;
-    let mut builder = builder(args, args.name.as_deref(), 0.0)?.on_notice(|notice| serve::notice(&notice));
+    let mut builder = builder(args, scenario, args.name.as_deref(), 0.0)?.on_notice(|notice| serve::notice(&notice));
     for (i, path) in args.qmp.iter().enumerate() {
         builder = builder.bind(path, options(args).name(format!("qmp{i}")));
     }
@@ -123,22 +131,35 @@ fn options(args: &Args) -> MonitorOptions {
 }
 
 /// A machine of this name as a server to be. Its traffic begins after this share of the time between two events.
-fn builder(args: &Args, name: Option<&str>, share: f64) -> Result<ServerBuilder<Simulated>, Failure> {
-    let config = MachineConfig {
+fn builder(
+    args: &Args,
+    scenario: Option<&Scenario>,
+    name: Option<&str>,
+    share: f64,
+) -> Result<ServerBuilder<Simulated>, Failure> {
+    let mut config = MachineConfig {
         name: name.map(str::to_owned),
         uuid: args.uuid.unwrap_or_default(),
         version: args.qemu_version,
         package: PACKAGE.to_owned(),
-        memory: args.memory,
-        balloon: args.balloon,
-        panic: args.panic,
-        quorums: args.quorum.clone(),
         ..MachineConfig::default()
     };
+    let images = match scenario {
+        Some(scenario) => scenario.configure(&mut config)?,
+        None => None,
+    };
+    // What the command line says counts; what it does not say, the scenario does.
+    config.memory = args.memory.unwrap_or(config.memory);
+    config.balloon |= args.balloon;
+    config.panic = args.panic.unwrap_or(config.panic);
+    config.quorums.extend(args.quorum.iter().cloned());
     let machine = Machine::new(config).map_err(Failure::usage)?;
-    let mut service = Simulated::new(machine, args.dialect);
+    let mut service = Simulated::new(machine, args.dialect).images(images);
     if let Some(rate) = args.rate {
         service = service.traffic(Traffic::new(rate, rate.period().mul_f64(share)));
+    }
+    if let Some(scenario) = scenario {
+        service = service.script(scenario.script());
     }
     let max_buffer = usize::try_from(args.max_buffer).unwrap_or(usize::MAX);
     Ok(Server::with_service(greeting(args.qemu_version), service).max_buffer(max_buffer))

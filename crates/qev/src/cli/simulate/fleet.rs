@@ -5,6 +5,7 @@
 //! does not disturb the others.
 
 use super::open_files;
+use super::scenario::Scenario;
 use super::serve::{Dial, Signals, serve};
 use super::{Args, builder, options};
 use crate::exit::{Exit, Failure, tell};
@@ -25,6 +26,7 @@ const AT_ONCE: u32 = 64;
 enum FleetError {
     NoMonitors,
     NotAFolder,
+    SharedFiles,
 }
 
 impl fmt::Display for FleetError {
@@ -32,6 +34,10 @@ impl fmt::Display for FleetError {
         f.write_str(match self {
             FleetError::NoMonitors => {
                 "--machines needs to know where the monitors are: give --dir DIR for a socket each, or --dial PATH"
+            }
+            FleetError::SharedFiles => {
+                "the scenario's machines would all write to the same files: name the files in 'images' too, then each \
+                 machine gets its own"
             }
             FleetError::NotAFolder => "not a folder: make it first, the machines' sockets go there",
         })
@@ -41,7 +47,7 @@ impl fmt::Display for FleetError {
 impl std::error::Error for FleetError {}
 
 /// Runs `count` machines until all have ended, or a signal comes.
-pub(super) async fn run(args: &Args, count: u32) -> Result<Exit, Failure> {
+pub(super) async fn run(args: &Args, scenario: Option<&Scenario>, count: u32) -> Result<Exit, Failure> {
     if args.dir.is_none() && args.dial.is_none() {
         return Err(Failure::usage(FleetError::NoMonitors));
     }
@@ -50,7 +56,10 @@ pub(super) async fn run(args: &Args, count: u32) -> Result<Exit, Failure> {
             return Err(Failure::usage(FleetError::NotAFolder).about(folder.display()));
         }
     }
-    open_files::check(u64::from(count), files(args))?;
+    if scenario.is_some_and(Scenario::shares_files) {
+        return Err(Failure::usage(FleetError::SharedFiles).about("--machines"));
+    }
+    open_files::check(u64::from(count), files(args, scenario))?;
     let dial = args.dial.as_deref().map(|path| Dial::new(path, options(args).name("dial"))).transpose()?;
     let names = Names::new(args.name.as_deref().unwrap_or("vm"), count);
     let mut signals = Signals::catch()?;
@@ -59,7 +68,7 @@ pub(super) async fn run(args: &Args, count: u32) -> Result<Exit, Failure> {
     for number in 0..count {
         // All that happens regularly is spread over the time from one to the next.
         let share = f64::from(number) / f64::from(count);
-        let mut server = start(args, names.name(number), share).await?;
+        let mut server = start(args, scenario, names.name(number), share).await?;
         let dial = dial.as_ref().map(|dial| dial.first_after(Duration::from_secs_f64(share)));
         let mut stopped = stopped.clone();
         machines.spawn(async move {
@@ -93,8 +102,13 @@ async fn all(machines: &mut JoinSet<Ended>) -> Exit {
     exit
 }
 
-async fn start(args: &Args, name: String, share: f64) -> Result<Server<Simulated>, Failure> {
-    let mut builder = builder(args, Some(&name), share)?;
+async fn start(
+    args: &Args,
+    scenario: Option<&Scenario>,
+    name: String,
+    share: f64,
+) -> Result<Server<Simulated>, Failure> {
+    let mut builder = builder(args, scenario, Some(&name), share)?;
     if let Some(folder) = &args.dir {
         builder = builder.bind(folder.join(format!("{name}.sock")), options(args).name("qmp"));
     }
@@ -110,9 +124,11 @@ async fn start(args: &Args, name: String, share: f64) -> Result<Server<Simulated
 }
 
 /// How many files a machine has open when each of its monitors has a client.
-fn files(args: &Args) -> u64 {
+fn files(args: &Args, scenario: Option<&Scenario>) -> u64 {
     let listening = |folder: Option<&Path>| if folder.is_some() { 2 } else { 0 };
-    listening(args.dir.as_deref()) + listening(args.guest.as_deref()) + u64::from(args.dial.is_some())
+    let images = scenario.map_or(0, Scenario::files);
+    let sockets = listening(args.dir.as_deref()) + listening(args.guest.as_deref()) + u64::from(args.dial.is_some());
+    sockets.saturating_add(u64::try_from(images).unwrap_or(u64::MAX))
 }
 
 /// The machines' names: `vm0001`, with as many digits as the last needs.
