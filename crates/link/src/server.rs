@@ -138,6 +138,7 @@ pub struct ServerBuilder<S> {
     monitors: Vec<(PathBuf, MonitorOptions)>,
     clock: Clock,
     max_buffer: usize,
+    throttled: bool,
     on_notice: OnNotice,
 }
 
@@ -187,6 +188,13 @@ impl<S: Service> ServerBuilder<S> {
         self
     }
 
+    /// Lets every event out at once: for events that a QEMU has throttled already.
+    #[must_use]
+    pub fn unthrottled(mut self) -> ServerBuilder<S> {
+        self.throttled = false;
+        self
+    }
+
     /// Tells this about clients that come and go. It must not block.
     #[must_use]
     pub fn on_notice(mut self, on_notice: impl FnMut(Notice) + Send + 'static) -> ServerBuilder<S> {
@@ -205,6 +213,7 @@ impl<S: Service> ServerBuilder<S> {
             listeners.push(Listener::bind(path, options)?);
         }
         let hub = Hub::new(self.greeting, self.clock, self.max_buffer, self.on_notice);
+        let hub = if self.throttled { hub } else { hub.unthrottled() };
         let (events, events_end) = mpsc::channel(EVENTS);
         let (asks, asks_end) = mpsc::channel(ASKS);
         let queues = Queues { events: events_end, asks: asks_end };
@@ -237,6 +246,7 @@ impl<S: Service> Server<S> {
             monitors: Vec::new(),
             clock: Clock::system(),
             max_buffer: MAX_BUFFER,
+            throttled: true,
             on_notice: Box::new(|_| {}),
         }
     }

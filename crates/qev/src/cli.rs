@@ -5,7 +5,7 @@ mod duration;
 mod explain;
 mod select;
 mod send;
-mod simulate;
+pub(crate) mod simulate;
 mod wait;
 mod watch;
 

@@ -1,11 +1,18 @@
 //! A simulated machine behind real sockets: `qev-machine` makes devices act, `qev-link` carries what they say.
 
+pub(crate) mod script;
+pub(crate) mod traffic;
+
+use crate::cli::simulate::scenario::images::Images;
+use crate::exit::tell;
 use qev_link::server::unknown_command;
 use qev_link::{Context, Service};
 use qev_machine::{Machine, Now};
 use qev_qmp::server::Request;
 use qev_qmp::{Dialect, Event, QmpError, Value};
+use script::{Script, Side};
 use std::time::Duration;
+use traffic::Traffic;
 
 /// What the guest's monitor is called, so that its commands are told from those of QEMU's monitor.
 pub(crate) const GUEST: &str = "guest";
@@ -14,11 +21,49 @@ pub(crate) const GUEST: &str = "guest";
 pub(crate) struct Simulated {
     machine: Machine,
     dialect: Dialect,
+    traffic: Option<Traffic>,
+    script: Option<Box<Script>>,
+    /// The files of its quorums, when they are to go with it.
+    _images: Option<Images>,
 }
 
 impl Simulated {
     pub(crate) fn new(machine: Machine, dialect: Dialect) -> Simulated {
-        Simulated { machine, dialect }
+        Simulated { machine, dialect, traffic: None, script: None, _images: None }
+    }
+
+    /// Has the guest emit events at a rate.
+    pub(crate) fn traffic(mut self, traffic: Traffic) -> Simulated {
+        self.traffic = Some(traffic);
+        self
+    }
+
+    /// Has the machine execute what a scenario has for it.
+    pub(crate) fn script(mut self, script: Script) -> Simulated {
+        self.script = Some(script.into());
+        self
+    }
+
+    /// Keeps the files of its quorums until it has ended.
+    pub(crate) fn images(mut self, images: Option<Images>) -> Simulated {
+        self._images = images;
+        self
+    }
+
+    /// Does what the scenario has for this time.
+    fn play(&mut self, context: &mut Context<'_>) {
+        let now = now(context);
+        let Some(script) = &mut self.script else { return };
+        while let (None, Some(mut step)) = (self.machine.exit_status(), script.take(now.monotonic)) {
+            let arguments = std::mem::take(&mut step.arguments);
+            let executed = match step.side {
+                Side::Monitor => self.machine.execute(now, &step.command, arguments),
+                Side::Guest => self.machine.guest_execute(now, &step.command, arguments),
+            };
+            if let Err(error) = executed {
+                tell(&script.refused(&step, error).to_string());
+            }
+        }
     }
 
     /// Few commands may be executed out of band. That a command is not known comes before that it may not.
@@ -62,16 +107,31 @@ impl Service for Simulated {
         result
     }
 
+    fn negotiated(&mut self, context: &mut Context<'_>) {
+        if let Some(script) = self.script.as_mut().filter(|_| context.monitor() != Some(GUEST)) {
+            script.client_came(context.now());
+        }
+    }
+
     fn deadline(&self) -> Option<Duration> {
-        self.machine.deadline()
+        let traffic = self.traffic.as_ref().map(Traffic::due);
+        let script = self.script.as_ref().and_then(|script| script.due());
+        [self.machine.deadline(), traffic, script].into_iter().flatten().min()
     }
 
     fn wake(&mut self, context: &mut Context<'_>) {
         self.machine.advance(now(context));
+        if let Some(traffic) = self.traffic.as_mut().filter(|traffic| traffic.due() <= context.now()) {
+            // A guest that is stopped does nothing, and misses nothing.
+            let done = self.machine.guest_execute(now(context), traffic::COMMAND, traffic.arguments());
+            traffic.done(context.now(), done.is_ok());
+        }
+        self.play(context);
         self.emit(context);
     }
 
     fn exit_status(&self) -> Option<i32> {
-        self.machine.exit_status()
+        let status = self.machine.exit_status()?;
+        Some(self.script.as_ref().map_or(status, |script| script.exit_status(status)))
     }
 }

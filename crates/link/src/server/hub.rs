@@ -33,7 +33,8 @@ pub(super) type OnNotice = Box<dyn FnMut(Notice) + Send>;
 pub(super) struct Hub {
     greeting: Greeting,
     clock: Clock,
-    throttle: Throttle,
+    /// Nothing, when what is emitted was throttled before.
+    throttle: Option<Throttle>,
     clients: BTreeMap<u64, Connected>,
     next_id: u64,
     max_buffer: usize,
@@ -44,6 +45,8 @@ pub(super) struct Hub {
 #[derive(Debug)]
 struct Connected {
     session: Session,
+    /// Whether the service knows already that it has negotiated.
+    announced: bool,
     monitor: Arc<Monitor>,
     waiting: VecDeque<Waiting>,
     outbox: Outbox,
@@ -66,8 +69,14 @@ pub(super) struct Next {
 
 impl Hub {
     pub(super) fn new(greeting: Greeting, clock: Clock, max_buffer: usize, on_notice: OnNotice) -> Hub {
-        let throttle = Throttle::new(greeting.version);
+        let throttle = Some(Throttle::new(greeting.version));
         Hub { greeting, clock, throttle, clients: BTreeMap::new(), next_id: 1, max_buffer, on_notice }
+    }
+
+    /// Lets every event out at once.
+    pub(super) fn unthrottled(mut self) -> Hub {
+        self.throttle = None;
+        self
     }
 
     pub(super) fn greeting(&self) -> &Greeting {
@@ -94,7 +103,8 @@ impl Hub {
         let session = Session::new(&self.greeting, monitor.layout);
         let name = Arc::clone(&monitor.name);
         let task = Some(spawn(id, end));
-        self.clients.insert(id, Connected { session, monitor, waiting: VecDeque::new(), outbox, task });
+        self.clients
+            .insert(id, Connected { session, announced: false, monitor, waiting: VecDeque::new(), outbox, task });
         self.notice(Notice::Connected { monitor: name });
         self.flush(id);
     }
@@ -150,6 +160,16 @@ impl Hub {
         }
     }
 
+    /// The monitor of a client that has negotiated, the first time that this is asked since it has.
+    pub(super) fn newly_negotiated(&mut self, id: u64) -> Option<Arc<Monitor>> {
+        let client = self.clients.get_mut(&id)?;
+        if client.announced || !client.session.is_negotiated() {
+            return None;
+        }
+        client.announced = true;
+        Some(Arc::clone(&client.monitor))
+    }
+
     /// Answers a command of a client, if it is still there.
     pub(super) fn respond(&mut self, id: u64, request_id: Option<Value>, result: Result<Value, QmpError>) {
         if let Some(client) = self.clients.get_mut(&id) {
@@ -160,19 +180,23 @@ impl Hub {
 
     /// An event happens.
     pub(super) fn emit(&mut self, event: Event, now: Duration) {
-        if let Some(event) = self.throttle.push(event, now) {
+        let event = match &mut self.throttle {
+            Some(throttle) => throttle.push(event, now),
+            None => Some(event),
+        };
+        if let Some(event) = event {
             self.broadcast(&event);
         }
     }
 
     /// When [`Hub::expire`] has something to do.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        self.throttle.deadline()
+        self.throttle.as_ref()?.deadline()
     }
 
     /// Sends the events that were held for long enough.
     pub(super) fn expire(&mut self, now: Duration) {
-        for event in self.throttle.expire(now) {
+        for event in self.throttle.as_mut().map(|throttle| throttle.expire(now)).unwrap_or_default() {
             self.broadcast(&event);
         }
     }

@@ -171,7 +171,12 @@ impl<S: Service> Owner<S> {
     /// Executes what a client has asked for so far, one command after the other.
     fn execute_all(&mut self, id: u64) {
         while self.service.exit_status().is_none() {
-            let Some(Next { mut request, monitor }) = self.hub.next(id) else {
+            let next = self.hub.next(id);
+            if let Some(monitor) = self.hub.newly_negotiated(id) {
+                let now = self.now();
+                self.service.negotiated(&mut Context { hub: &mut self.hub, now, monitor: Some(&monitor.name) });
+            }
+            let Some(Next { mut request, monitor }) = next else {
                 return;
             };
             let request_id = request.id.take();

@@ -1,10 +1,11 @@
 //! What is behind the monitors: a [`Service`] with a state of its own, or [`Commands`] made of closures.
 //!
-//! One task owns the service, so nothing in it needs a lock. It is asked in three ways, and each may emit events through
+//! One task owns the service, so nothing in it needs a lock. It is asked in four ways, and each may emit events through
 //! its [`Context`]:
 //!
 //! ```text
 //!   a request of a client ──► execute ──► its result goes to that client, behind the events that it emitted
+//!   a client has negotiated ► negotiated
 //!   the time has come ──────► wake
 //!   the embedder ───────────► Server::call
 //! ```
@@ -26,6 +27,9 @@ pub trait Service: Send + 'static {
     ///
     /// What the client is to be told: [`unknown_command`] for a command that is not known.
     fn execute(&mut self, context: &mut Context<'_>, request: Request) -> Result<Value, QmpError>;
+
+    /// A client of the monitor that the context names has negotiated: from now on it gets events.
+    fn negotiated(&mut self, _context: &mut Context<'_>) {}
 
     /// When [`Service::wake`] is to be called next; asked again after every call of anything here.
     fn deadline(&self) -> Option<Duration> {

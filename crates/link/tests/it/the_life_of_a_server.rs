@@ -25,6 +25,11 @@ impl Service for Ticker {
         Ok(Object::new().into())
     }
 
+    fn negotiated(&mut self, context: &mut Context<'_>) {
+        let data = Object::new().with("monitor", context.monitor().unwrap_or_default());
+        context.emit(event("HELLO", Some(data)));
+    }
+
     fn deadline(&self) -> Option<Duration> {
         Some(ms(300) * (self.ticks + 1))
     }
@@ -44,8 +49,9 @@ impl Service for Ticker {
 #[tokio::test(start_paused = true)]
 async fn a_service_is_woken_when_it_wants_and_its_last_words_are_written() {
     let mut server = Server::with_service(greeting(), Ticker::default()).clock(at(10)).start().await.unwrap();
-    let mut client = raw(&server, MonitorOptions::default()).await;
+    let mut client = raw(&server, MonitorOptions::default().name("m1")).await;
     client.negotiate().await;
+    client.expect(r#"{"event": "HELLO", "data": {"monitor": "m1"}}"#).await;
     client.expect(r#"{"timestamp": {"seconds": 10, "microseconds": 300000}, "event": "TICK"}"#).await;
     client.expect(r#"{"timestamp": {"seconds": 10, "microseconds": 600000}, "event": "TICK"}"#).await;
     assert_eq!(server.call(|ticker, context| (ticker.ticks, context.now())).await, Ok((2, ms(600))));

@@ -85,3 +85,16 @@ async fn each_child_of_a_quorum_is_held_by_itself() {
     assert!(client.hears_nothing_for(ms(999)).await);
     client.expect(&bad("c1").to_line()).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_throttled_before_is_not_throttled_again() {
+    let server = commands().unthrottled().start().await.unwrap();
+    let mut client = raw(&server, MonitorOptions::default()).await;
+    client.negotiate().await;
+    let start = Instant::now();
+    for mib in [255, 200, 128] {
+        server.emit(balloon(mib, mib)).await.unwrap();
+        client.expect(&balloon(mib, mib).to_line()).await;
+    }
+    assert_eq!(start.elapsed(), ms(0));
+}

@@ -14,6 +14,7 @@ mod program;
 mod python_client;
 mod qapi_client;
 mod readme;
+mod scenario;
 mod send;
 mod simulate;
 mod wait;

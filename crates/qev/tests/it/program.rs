@@ -1,10 +1,12 @@
 //! How tests run the program: sockets in a folder of their own, children that do not outlive the test.
 
 use qev_qmp::Json;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// The program, with a terminal's colours off and times in UTC.
 pub(crate) fn qev(arguments: &[&str]) -> Command {
@@ -173,6 +175,53 @@ impl Machine {
     pub(crate) fn guest(&self, command: &str, arguments: &str) {
         let output = run(&["send", &self.guest, command, arguments]);
         assert!(output.status.success(), "{}", stderr(&output));
+    }
+}
+
+/// A client that speaks in lines, on a monitor that does not spread messages over lines.
+pub(crate) struct Raw(BufReader<UnixStream>);
+
+impl Raw {
+    pub(crate) fn new(stream: UnixStream) -> Raw {
+        // A test that waits for what does not come is to fail, not to hang.
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+        Raw(BufReader::new(stream))
+    }
+
+    /// A client that has negotiated.
+    pub(crate) fn negotiated(stream: UnixStream) -> Raw {
+        let mut raw = Raw::new(stream);
+        let greeting = raw.line();
+        assert!(greeting.starts_with(r#"{"QMP": "#), "{greeting}");
+        assert_eq!(raw.execute("qmp_capabilities", "{}"), r#"{"return": {}}"#);
+        raw
+    }
+
+    /// Connects to a monitor, and negotiates.
+    pub(crate) fn connect(path: &str) -> Raw {
+        Raw::negotiated(UnixStream::connect(path).expect("a monitor"))
+    }
+
+    /// The next line without its end; an empty one at the end of the stream.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("a line within 30 seconds");
+        line.trim_end().to_owned()
+    }
+
+    /// Executes a command and gives back the line of its reply; events before it pass.
+    pub(crate) fn execute(&mut self, command: &str, arguments: &str) -> String {
+        self.send(&format!("{{\"execute\": \"{command}\", \"arguments\": {arguments}}}"));
+        loop {
+            let line = self.line();
+            if !line.contains(r#""event": "#) {
+                return line;
+            }
+        }
+    }
+
+    pub(crate) fn send(&mut self, line: &str) {
+        self.0.get_mut().write_all(line.as_bytes()).expect("a monitor that reads");
     }
 }
 
