@@ -10,29 +10,64 @@
 //! | `QUORUM_FAILURE` | no quorum could be established | [`QuorumFailure`] |
 //! | `QUORUM_REPORT_BAD` | a quorum child was found bad | [`QuorumReportBad`] |
 //!
+//! All others that QEMU ever sent, up to 10.2, are typed too, grouped as in QEMU's schema:
+//!
+//! | | |
+//! |---|---|
+//! | [`block`], [`job`] | disks, and the work on them that goes on while the guest runs |
+//! | [`device`], [`memory`] | what is plugged in |
+//! | [`machine`], [`run_state`] | the machine and its life |
+//! | [`migration`] | moving it to another host |
+//! | [`net`], [`ui`] | networks, and who looks at the screen |
+//!
 //! An [`Event`] is what came over the wire, whatever its name: name, time, and `data` as text. [`Event::typed`] looks
 //! into it. An event that qev does not know, or whose data is not as expected, is still an event.
 
 pub mod acpi_device_ost;
 pub mod balloon_change;
 pub mod guest_panicked;
-pub mod name;
 pub mod quorum_failure;
 pub mod quorum_report_bad;
 
+pub mod block;
+pub mod device;
+pub mod job;
+pub mod machine;
+pub mod memory;
+pub mod migration;
+pub mod name;
+pub mod net;
+pub mod run_state;
+pub mod socket;
+pub mod ui;
+
 mod fields;
+mod schema;
+mod typed;
 
 pub use acpi_device_ost::{AcpiDeviceOst, SlotType};
 pub use balloon_change::BalloonChange;
-pub use fields::EventError;
 pub use guest_panicked::{GuestPanicInformation, GuestPanicked, PanicAction};
-pub use name::EventName;
 pub use quorum_failure::QuorumFailure;
 pub use quorum_report_bad::{QuorumOpType, QuorumReportBad};
 
+pub use block::*;
+pub use device::*;
+pub use fields::EventError;
+pub use job::*;
+pub use machine::*;
+pub use memory::*;
+pub use migration::*;
+pub use name::EventName;
+pub use net::*;
+pub use run_state::*;
+pub use socket::*;
+pub use typed::{Encoded, OtherEvent, Typed};
+pub use ui::*;
+
 use crate::dialect::Dialect;
 use crate::json::print::{Layout, Order};
-use crate::json::{Json, Object, Value};
+use crate::json::{Json, Object};
 use crate::timestamp::Timestamp;
 use std::fmt::Write as _;
 
@@ -49,44 +84,6 @@ pub struct Event {
     pub extra: Object,
 }
 
-/// An event with its data understood.
-///
-/// The five of the document are typed. Any other is [`Typed::Other`], whole.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Typed {
-    /// The guest ran ACPI `_OST`.
-    AcpiDeviceOst(AcpiDeviceOst),
-    /// The guest changed the balloon.
-    BalloonChange(BalloonChange),
-    /// A guest OS panic was detected.
-    GuestPanicked(GuestPanicked),
-    /// No quorum could be established.
-    QuorumFailure(QuorumFailure),
-    /// A quorum child was found bad.
-    QuorumReportBad(QuorumReportBad),
-    /// Any other event.
-    Other(OtherEvent),
-}
-
-/// An event that has no type of its own here.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OtherEvent {
-    /// Which event.
-    pub name: EventName,
-    /// What it carries.
-    pub data: Option<Json>,
-}
-
-/// The data of an event, encoded.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Encoded {
-    /// The event's `data`.
-    pub data: Option<Json>,
-    /// The members that the dialect has no place for, and that are therefore not in `data`.
-    pub dropped: Vec<&'static str>,
-}
-
 impl Event {
     /// An event from its typed value; what the dialect has no place for is left out ([`Typed::encode`] tells what).
     pub fn new(typed: &Typed, timestamp: Option<Timestamp>, dialect: Dialect) -> Event {
@@ -97,17 +94,9 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// When this is one of the five and a member is missing or is not of its type. The event itself stays what it is.
+    /// When a member is missing that every QEMU sends, or one is not of its type. The event itself stays what it is.
     pub fn typed(&self) -> Result<Typed, EventError> {
-        let data = self.data.as_ref();
-        Ok(match self.name.as_str() {
-            AcpiDeviceOst::NAME => Typed::AcpiDeviceOst(AcpiDeviceOst::decode(data)?),
-            BalloonChange::NAME => Typed::BalloonChange(BalloonChange::decode(data)?),
-            GuestPanicked::NAME => Typed::GuestPanicked(GuestPanicked::decode(data)?),
-            QuorumFailure::NAME => Typed::QuorumFailure(QuorumFailure::decode(data)?),
-            QuorumReportBad::NAME => Typed::QuorumReportBad(QuorumReportBad::decode(data)?),
-            _ => Typed::Other(OtherEvent { name: self.name.clone(), data: self.data.clone() }),
-        })
+        Typed::decode(&self.name, self.data.as_ref())
     }
 
     /// The event as one line without its line end, as QEMU writes it: `timestamp`, `event`, `data`.
@@ -156,50 +145,5 @@ impl Event {
         }
         line.push('}');
         line
-    }
-}
-
-impl Typed {
-    /// Which event.
-    pub fn name(&self) -> EventName {
-        match self {
-            Typed::AcpiDeviceOst(_) => AcpiDeviceOst::NAME.into(),
-            Typed::BalloonChange(_) => BalloonChange::NAME.into(),
-            Typed::GuestPanicked(_) => GuestPanicked::NAME.into(),
-            Typed::QuorumFailure(_) => QuorumFailure::NAME.into(),
-            Typed::QuorumReportBad(_) => QuorumReportBad::NAME.into(),
-            Typed::Other(other) => other.name.clone(),
-        }
-    }
-
-    /// The data in a dialect, and what the dialect has no place for.
-    pub fn encode(&self, dialect: Dialect) -> Encoded {
-        let mut dropped = Vec::new();
-        let object = match self {
-            Typed::AcpiDeviceOst(event) => event.encode(dialect),
-            Typed::BalloonChange(event) => event.encode(),
-            Typed::GuestPanicked(event) => event.encode(dialect, &mut dropped),
-            Typed::QuorumFailure(event) => event.encode(dialect),
-            Typed::QuorumReportBad(event) => event.encode(dialect, &mut dropped),
-            Typed::Other(other) => return Encoded { data: other.data.clone(), dropped },
-        };
-        let order = match dialect {
-            Dialect::Document => Order::Given,
-            Dialect::Qemu => Order::Qemu,
-        };
-        Encoded { data: Some(Json::printed(object.print(order, Layout::Line))), dropped }
-    }
-}
-
-impl From<OtherEvent> for Typed {
-    fn from(event: OtherEvent) -> Typed {
-        Typed::Other(event)
-    }
-}
-
-impl OtherEvent {
-    /// An event by its name, with the data given.
-    pub fn new(name: &str, data: Option<Object>) -> OtherEvent {
-        OtherEvent { name: name.into(), data: data.map(|data| Json::from(&Value::from(data))) }
     }
 }

@@ -42,6 +42,8 @@ impl Meaning {
             Ok(Typed::QuorumFailure(event)) => quorum_failure::meaning(&event),
             Ok(Typed::QuorumReportBad(event)) => quorum_report_bad::meaning(&event),
             Ok(_) => rest::meaning(event),
+            // Of the others the table says what there is to say, whatever is missing.
+            Err(misfit) if !FIVE.iter().any(|five| five.event == misfit.event) => rest::meaning(event),
             Err(misfit) => {
                 Meaning { severity: worst(event.name.as_str()), sentence: format!("unexpected data: {misfit}") }
             }

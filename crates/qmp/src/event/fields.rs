@@ -1,7 +1,7 @@
 //! Reading the data of an event member by member: known ones into their place, others kept.
 
 use crate::json::scan::{Scanner, SyntaxError};
-use crate::json::{Json, Object};
+use crate::json::{Json, Object, Value};
 use std::fmt;
 
 /// The data of an event is not as its type wants it. The event itself is none the worse for it.
@@ -60,6 +60,9 @@ impl Fields {
             }
             Ok(())
         });
+        if !extra.is_empty() {
+            *extra = backwards(std::mem::take(extra));
+        }
         walked.map_err(|stop| match stop {
             Stop::Misfit(error) => error,
             Stop::Syntax => self.no_object(),
@@ -105,6 +108,23 @@ enum Stop {
 impl From<SyntaxError> for Stop {
     fn from(_: SyntaxError) -> Stop {
         Stop::Syntax
+    }
+}
+
+/// The members from the last to the first, in all objects inside too.
+///
+/// QEMU prints those that share a chain of its hash table from the newest to the oldest. So what was read off the wire must
+/// be put in backwards to be printed as it was.
+fn backwards(object: Object) -> Object {
+    let members: Vec<_> = object.into_iter().collect();
+    members.into_iter().rev().map(|(name, value)| (name, backwards_inside(value))).collect()
+}
+
+pub(super) fn backwards_inside(value: Value) -> Value {
+    match value {
+        Value::Object(object) => backwards(object).into(),
+        Value::Array(items) => items.into_iter().map(backwards_inside).collect::<Vec<_>>().into(),
+        other => other,
     }
 }
 

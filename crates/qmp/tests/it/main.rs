@@ -9,8 +9,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod catalogue;
 mod document;
 mod exchanges;
 mod recordings;
 mod robustness_client;
 mod robustness_server;
+mod tables;
