@@ -131,7 +131,7 @@ fn every_example_of_the_documentation_is_one() {
     let page = include_str!("../../../../../../docs/scenario.md");
     let mut examples = 0;
     for block in page.split("\n\n") {
-        let lines: Vec<_> = block.lines().map(|line| line.trim_start()).filter(|line| line.starts_with('{')).collect();
+        let lines: Vec<_> = block.lines().map(str::trim_start).filter(|line| line.starts_with('{')).collect();
         if !lines.is_empty() {
             Scenario::parse("docs/scenario.md", &lines.join("\n")).unwrap();
             examples += 1;
