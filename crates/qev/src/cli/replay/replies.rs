@@ -72,6 +72,7 @@ impl Replies {
     fn put(&mut self, command: String, arguments: Object, result: Result<Value, QmpError>, at: Duration) {
         // Negotiation is the server's business.
         if command != "qmp_capabilities" {
+            let result = result.map(|value| as_inserted(&value));
             self.commands.entry(command).or_default().push(Answered { at, arguments, result });
         }
     }
@@ -102,6 +103,20 @@ impl Replies {
     }
 }
 
+/// A printed value as QEMU had built it. QEMU prints an object by its hash table, those of one bucket backwards; printed
+/// once more as it is, they would change their places.
+fn as_inserted(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let mut inserted = Object::new();
+            object.iter().rev().for_each(|(name, value)| inserted.insert(name.to_owned(), as_inserted(value)));
+            inserted.into()
+        }
+        Value::Array(items) => items.iter().map(as_inserted).collect::<Vec<Value>>().into(),
+        other => other.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,8 +133,8 @@ mod tests {
         replies
     }
 
-    fn check(replies: &Replies, command: &str, arguments: Object, at: u64, expected: &str) {
-        let answer = replies.answer(command, &arguments, Duration::from_secs(at));
+    fn check(replies: &Replies, command: &str, arguments: &Object, at: u64, expected: &str) {
+        let answer = replies.answer(command, arguments, Duration::from_secs(at));
         let told = answer.map_or_else(|error| error.to_string(), |value| value.to_string());
         assert_eq!(told, expected);
     }
@@ -135,12 +150,12 @@ mod tests {
             (r#"{"id": 1, "error": {"class": "DeviceNotFound", "desc": "of a"}}"#, 1),
             (r#"{"return": "of nobody", "id": 9}"#, 1),
         ]);
-        check(&replies, "a", Object::new(), 0, "DeviceNotFound: of a");
-        check(&replies, "b", Object::new(), 0, r#""of b""#);
-        check(&replies, "c", Object::new(), 0, r#""of c""#);
-        check(&replies, "d", Object::new(), 0, "CommandNotFound: The command d has not been found");
+        check(&replies, "a", &Object::new(), 0, "DeviceNotFound: of a");
+        check(&replies, "b", &Object::new(), 0, r#""of b""#);
+        check(&replies, "c", &Object::new(), 0, r#""of c""#);
+        check(&replies, "d", &Object::new(), 0, "CommandNotFound: The command d has not been found");
         let names = r#"[{"name": "a"}, {"name": "b"}, {"name": "c"}, {"name": "qmp_capabilities"}, {"name": "query-commands"}]"#;
-        check(&replies, "query-commands", Object::new(), 0, names);
+        check(&replies, "query-commands", &Object::new(), 0, names);
     }
 
     #[test]
@@ -152,12 +167,12 @@ mod tests {
             (r#"{"error": {"class": "DeviceNotFound", "desc": "gone"}}"#, 9),
         ]);
         let id = |id: &str| Object::new().with("id", id);
-        check(&replies, "device_del", id("d1"), 0, "{}");
-        check(&replies, "device_del", id("d1"), 8, "{}");
-        check(&replies, "device_del", id("d1"), 9, "DeviceNotFound: gone");
+        check(&replies, "device_del", &id("d1"), 0, "{}");
+        check(&replies, "device_del", &id("d1"), 8, "{}");
+        check(&replies, "device_del", &id("d1"), 9, "DeviceNotFound: gone");
         let other =
             r#"GenericError: The recording has the command device_del with other arguments only, such as {"id": "d1"}"#;
-        check(&replies, "device_del", id("d2"), 9, other);
+        check(&replies, "device_del", &id("d2"), 9, other);
     }
 
     #[test]
