@@ -22,9 +22,9 @@ use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A FILE is what qev watch -o json printed, a recording of a monitor ({\"t\": 1.5, \"dir\": \"<\", \"msg\": {…}} a line), or
-events as QEMU wrote them. Several are played one after the other. It begins with the first client, and ends when all is
-played.")]
+A FILE is what qev watch -o json printed, a recording of a monitor ({\"t\": 1.5, \"dir\": \"<\", \"msg\": {…}} a line), \
+or events as QEMU wrote them. Several are played one after the other. It begins with the first client, and ends when \
+all is played.")]
 pub(crate) struct Args {
     /// What to play; - is standard input
     #[arg(required = true, value_name = "FILE")]
@@ -70,7 +70,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     // Who replays is not to be taken for a QEMU by mistake; and nothing that is recorded can be executed out of band.
     let greeting = Greeting { version, package: PACKAGE.to_owned(), capabilities: Vec::new() };
     let options = || MonitorOptions::default().layout(if args.pretty { Layout::Pretty } else { Layout::Line });
-    let dial = args.dial.as_deref().map(|path| Dial::new(path, options().name(path.display().to_string())));
+    let dial = args.dial.as_deref().map(|path| Dial::new(path, options().name("dial")));
     let dial = dial.transpose()?;
     let max_buffer = usize::try_from(args.max_buffer).unwrap_or(usize::MAX);
     let player = Player::new(recording, args.speed, args.r#loop);
