@@ -47,9 +47,9 @@ impl Arguments {
             return Err(wrong_type(name, "integer"));
         }
         let in_range = value.as_u64().and_then(|n| N::try_from(n).ok());
-        in_range.map(Some).ok_or_else(|| {
-            QmpError::generic(format!("Parameter '{name}' expects a number from 0 to {}", N::LARGEST))
-        })
+        in_range
+            .map(Some)
+            .ok_or_else(|| QmpError::generic(format!("Parameter '{name}' expects a number from 0 to {}", N::LARGEST)))
     }
 
     /// The unsigned number that must be there, in the range of its type.

@@ -70,8 +70,10 @@ impl DimmProperties {
         has_device: impl Fn(&str) -> bool,
         has_memdev: impl Fn(&str) -> bool,
     ) -> Result<DimmProperties, QmpError> {
-        let mut options: Vec<(String, String)> =
-            arguments.into_iter().filter_map(|(name, value)| Some((name.to_string(), as_option(&name, value)?))).collect();
+        let mut options: Vec<(String, String)> = arguments
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_string(), as_option(&name, value)?)))
+            .collect();
         let id = take(&mut options, "id");
         if id.as_deref().is_some_and(|id| !is_identifier(id)) {
             return Err(QmpError::generic("Parameter 'id' expects an identifier"));
@@ -95,10 +97,7 @@ impl DimmProperties {
                 "memdev" => {
                     let memdev = value.strip_prefix("/objects/").unwrap_or(&value);
                     if !has_memdev(memdev) {
-                        return Err(QmpError::new(
-                            ErrorClass::DeviceNotFound,
-                            format!("Device '{value}' not found"),
-                        ));
+                        return Err(QmpError::new(ErrorClass::DeviceNotFound, format!("Device '{value}' not found")));
                     }
                     properties.memdev = Some(memdev.to_owned());
                 }

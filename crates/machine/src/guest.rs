@@ -126,9 +126,7 @@ impl Machine {
             AfterPanic::RunOn => return,
             AfterPanic::Hang => None,
             AfterPanic::AsConfigured => self.guest.config.reboot_after_panic,
-            AfterPanic::Reboot => {
-                self.guest.config.reboot_after_panic.or(GuestConfig::default().reboot_after_panic)
-            }
+            AfterPanic::Reboot => self.guest.config.reboot_after_panic.or(GuestConfig::default().reboot_after_panic),
         };
         self.guest_is_gone();
         if let Some(after) = reboot {

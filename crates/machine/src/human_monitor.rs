@@ -133,11 +133,9 @@ fn info(machine: &mut Machine, rest: &str) -> String {
             None => said(Err(crate::monitor::no_balloon())),
         },
         "memory-devices" => memory_devices(machine),
-        "memory_size_summary" => format!(
-            "base memory: {}\r\nplugged memory: {}\r\n",
-            machine.memory.base(),
-            machine.memory.plugged()
-        ),
+        "memory_size_summary" => {
+            format!("base memory: {}\r\nplugged memory: {}\r\n", machine.memory.base(), machine.memory.plugged())
+        }
         "name" => machine.config.name.as_ref().map(|name| format!("{name}\r\n")).unwrap_or_default(),
         "status" => status(machine.state),
         "uuid" => format!("{}\r\n", machine.config.uuid),

@@ -85,6 +85,11 @@ impl Machine {
     /// Executes a command of the monitor, but for `qmp_capabilities`, which is the server's. Before it, what is due
     /// happens.
     ///
+    /// There are `balloon`, `cont`, `device_add` (`pc-dimm`), `device_del`, `human-monitor-command` (`qemu-io`, `info` and
+    /// what has a command of its own here), `migrate-pause`, `object-add` (`memory-backend-ram`), `object-del`,
+    /// `query-acpi-ospm-status`, `query-balloon`, `query-commands`, `query-memory-devices`, `query-memory-size-summary`,
+    /// `query-name`, `query-status`, `query-uuid`, `query-version`, `quit`, `stop`, `system_powerdown`, `system_reset`.
+    ///
     /// # Errors
     ///
     /// As QEMU has them: the class and the words of 7.2 for what 7.2 does.
@@ -94,6 +99,20 @@ impl Machine {
 
     /// Executes a command of the guest's socket: what only a guest, or an operator's hand, could do. Before it, what is
     /// due happens.
+    ///
+    /// | command | arguments, those in brackets may be left out | what it does |
+    /// |---|---|---|
+    /// | `panic` | \[`info`: object\] \[`then`: `reboot`, `hang`, `run-on`\] | the guest panics, and does that if the machine lets it |
+    /// | `ost` | `slot`: text \[`slot-type`: `DIMM`, `CPU`\] \[`source`\] `status`: 32 bits each | the guest runs `_OST`; without `source` it is the last |
+    /// | `eject` | `slot`: text | the guest ejects the DIMM in a slot, asked or not |
+    /// | `dimm-driver` | \[`present`\] \[`plug`: `accept`, `fail`, `ignore`\] \[`unplug`: `accept`, `busy`, `ignore`\] \[`plug-ms`\] \[`unplug-ms`\] | how the guest answers hotplug; memory that was there when it booted is busy even where it accepts |
+    /// | `balloon-driver` | \[`present`\] \[`stuck`\] \[`step-pages`\] \[`step-us`\] \[`pages`\] | how the balloon moves; `pages` writes any size at once, in pages of 4096 bytes |
+    /// | `power-button` | \[`answer`: `shut-down`, `ignore`\] \[`after-ms`\] | what `system_powerdown` leads to |
+    /// | `shutdown`, `reset` | | the guest shuts down, or reboots, of itself |
+    /// | `disk-error` | `node`, `operation`: `read`, `write`, `flush`; `errno` \[`sector`\] \[`times`\] | a quorum's child fails from here on, where a request touches that sector of 512 bytes if one is given; `errno` 0: no longer. A flush needs a write before it |
+    /// | `disk-corrupt` | `node`, `offset`, `length` in bytes \[`pattern`: a byte, 255\] | overwrites a part of a child's file |
+    /// | `emit` | `event` \[`data`\] | emits any event; the document's five are checked, in either dialect |
+    /// | `query-commands` | | lists these |
     ///
     /// # Errors
     ///
@@ -136,7 +155,8 @@ impl Machine {
     pub fn advance(&mut self, now: Now) {
         self.clock.follow(now);
         for _ in 0..MAX_STEPS {
-            if self.exit.is_some() || self.events.len() >= ENOUGH_EVENTS {
+            // The guest does nothing while it is stopped, not even what is due at the very moment at which it stopped.
+            if self.state != RunState::Running || self.exit.is_some() || self.events.len() >= ENOUGH_EVENTS {
                 break;
             }
             let Some((due, action)) = self.agenda.pop(self.clock.guest()) else { break };

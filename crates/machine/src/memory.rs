@@ -62,7 +62,9 @@ impl MachineMemory {
 
     /// The DIMM that was in a slot, which is empty from here on.
     pub(crate) fn eject(&mut self, slot: usize) -> Option<Dimm> {
-        self.slots.get_mut(slot)?.dimm.take()
+        let slot = self.slots.get_mut(slot)?;
+        (slot.inserting, slot.removing) = (false, false);
+        slot.dimm.take()
     }
 
     /// `object-add`.
@@ -125,10 +127,8 @@ impl MachineMemory {
             return Err(QmpError::generic(format!("can't use already busy memdev: {memdev}")));
         }
         if properties.node > 0 {
-            let desc = format!(
-                "'DIMM property node has value {}' which exceeds the number of numa nodes: 1",
-                properties.node
-            );
+            let desc =
+                format!("'DIMM property node has value {}' which exceeds the number of numa nodes: 1", properties.node);
             return Err(QmpError::generic(desc));
         }
         let path = match &properties.id {

@@ -6,7 +6,7 @@ use crate::human_monitor;
 use crate::machine::{Commands, Machine, names};
 use crate::run_state::{RunState, ShutdownCause};
 use qev_qmp::event::SlotType;
-use qev_qmp::{ErrorClass, Object, QmpError, QemuVersion, Value};
+use qev_qmp::{ErrorClass, Object, QemuVersion, QmpError, Value};
 
 /// The monitor's commands, in alphabetical order.
 pub(crate) const COMMANDS: Commands = &[
@@ -141,12 +141,12 @@ fn query_name(machine: &mut Machine, arguments: Arguments) -> Returns {
 
 fn query_status(machine: &mut Machine, arguments: Arguments) -> Returns {
     arguments.end()?;
-    let mut reply = Object::new().with("status", machine.state.as_str());
+    let mut reply = Object::new().with("running", machine.state == RunState::Running);
     // Deprecated in 8.1, gone in 9.0.
     if machine.config.version < QemuVersion::new(9, 0, 0) {
         reply.insert("singlestep", false);
     }
-    Ok(reply.with("running", machine.state == RunState::Running).into())
+    Ok(reply.with("status", machine.state.as_str()).into())
 }
 
 fn query_uuid(machine: &mut Machine, arguments: Arguments) -> Returns {

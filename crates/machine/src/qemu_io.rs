@@ -38,7 +38,8 @@ impl Output {
 const MAX_REQUEST: u64 = 2_147_483_136;
 /// What QEMU fills a buffer with that is written without `-P`.
 const DEFAULT_PATTERN: u8 = 0xCD;
-const READ_USAGE: &str = "read [-q] [-P pattern [-s off] [-l len]] off len -- reads a number of bytes at a specified offset";
+const READ_USAGE: &str =
+    "read [-q] [-P pattern [-s off] [-l len]] off len -- reads a number of bytes at a specified offset";
 const WRITE_USAGE: &str = "write [-q] [-P pattern] off len -- writes a number of bytes at a specified offset";
 
 /// Executes a command on a node, which there is. The reply is empty but where the node can not be written to.
@@ -129,7 +130,8 @@ impl Request {
                 }
                 let rest = letters.as_str();
                 let value = if rest.is_empty() { words.next().copied() } else { Some(rest) };
-                let value = value.ok_or_else(|| format!("{name}: option requires an argument -- '{letter}'\n{usage}"))?;
+                let value =
+                    value.ok_or_else(|| format!("{name}: option requires an argument -- '{letter}'\n{usage}"))?;
                 match letter {
                     'P' => request.pattern = Some(pattern(value)?),
                     's' => start = Some(number(value)?),
@@ -252,9 +254,8 @@ fn read(machine: &mut Machine, node: &str, request: &Request) {
 
 fn write(machine: &mut Machine, node: &str, request: &Request) {
     let (range, byte) = (request.range(), request.pattern.unwrap_or(DEFAULT_PATTERN));
-    let result = within(machine, node, range).and_then(|()| {
-        on_node(machine, node, |quorum| quorum.write(range, byte), |child| child.write(range, byte))
-    });
+    let result = within(machine, node, range)
+        .and_then(|()| on_node(machine, node, |quorum| quorum.write(range, byte), |child| child.write(range, byte)));
     print(machine, ("write", "wrote"), request, result);
 }
 

@@ -88,7 +88,8 @@ impl BlockNodes {
                     return Err(MachineError::DuplicateNode(name.as_str().into()));
                 }
             }
-            let (node_name, threshold, pattern) = (config.node_name.clone(), config.vote_threshold, config.read_pattern);
+            let (node_name, threshold, pattern) =
+                (config.node_name.clone(), config.vote_threshold, config.read_pattern);
             quorums.push(Quorum { node_name, threshold, pattern, children, length });
         }
         Ok(BlockNodes { quorums })

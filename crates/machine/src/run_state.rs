@@ -142,7 +142,9 @@ mod tests {
 
     #[test]
     fn causes_say_whether_it_was_the_guest() {
-        let data = |cause: ShutdownCause| cause.data().print(qev_qmp::json::print::Order::Qemu, qev_qmp::json::print::Layout::Line);
+        let data = |cause: ShutdownCause| {
+            cause.data().print(qev_qmp::json::print::Order::Qemu, qev_qmp::json::print::Layout::Line)
+        };
         assert_eq!(data(ShutdownCause::HostQmpQuit), r#"{"guest": false, "reason": "host-qmp-quit"}"#);
         assert_eq!(data(ShutdownCause::GuestPanic), r#"{"guest": true, "reason": "guest-panic"}"#);
     }

@@ -7,18 +7,20 @@ mod replay;
 mod select;
 mod send;
 pub(crate) mod simulate;
+mod wait;
 mod watch;
 
 use crate::exit::{Exit, Failure};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use qev_link::{NotATarget, Target};
+use std::os::unix::fs::FileTypeExt as _;
 
 /// Every QEMU event, caught, kept and delivered.
 #[derive(Debug, Parser)]
 #[command(name = "qev", version, about, long_about = None, max_term_width = 100)]
 #[command(after_help = "\
-A TARGET is unix:PATH or tcp:HOST:PORT as QEMU writes them, or a path with a '/'.
+A TARGET is unix:PATH or tcp:HOST:PORT as QEMU writes them, or a path.
 
 Exit codes:
     0  done
@@ -43,7 +45,9 @@ enum Verb {
     Demo(demo::Args),
     /// Show events as they happen, straight from the monitors
     Watch(watch::Args),
-    /// Execute one QMP command and print its reply
+    /// Wait until an event happens; with a command, listen first, then run it, then wait
+    Wait(wait::Args),
+    /// Execute one QMP command and print its reply, and the event that it leads to
     Send(send::Args),
     /// Say what an event means, what it carries, and what to do about it
     Explain(explain::Args),
@@ -59,6 +63,7 @@ impl Cli {
         match self.verb {
             Verb::Demo(args) => block_on(demo::run(args)),
             Verb::Watch(args) => block_on(watch::run(args)),
+            Verb::Wait(args) => block_on(wait::run(args)),
             Verb::Send(args) => block_on(send::run(args)),
             Verb::Explain(args) => explain::run(&args),
             Verb::Simulate(args) => block_on(simulate::run(args)),
@@ -67,12 +72,16 @@ impl Cli {
     }
 }
 
-/// Reads a TARGET. A path may be any bytes, so it need not be text.
+/// Reads a TARGET. A path may be any bytes, so it need not be text; and one without a '/' is a path too when there is a
+/// socket of that name here.
 fn target() -> impl TypedValueParser<Value = Target> {
     OsStringValueParser::new().try_map(|text| -> Result<Target, NotATarget> {
-        match text.to_str() {
-            Some(text) => text.parse(),
-            None => Ok(Target::from(&*text)),
+        let Some(name) = text.to_str() else { return Ok(Target::from(&*text)) };
+        let target = name.parse()?;
+        let is_socket = || std::fs::metadata(name).is_ok_and(|file| file.file_type().is_socket());
+        match target {
+            Target::Machine(_) if is_socket() => Ok(Target::Unix(name.into())),
+            target => Ok(target),
         }
     })
 }

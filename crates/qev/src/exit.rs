@@ -32,6 +32,8 @@ pub(crate) enum Exit {
     TimedOut,
     /// What a simulated machine ended with.
     Machine(u8),
+    /// What the command of `wait` ended with.
+    Command(u8),
 }
 
 impl Exit {
@@ -48,7 +50,7 @@ impl Exit {
             Exit::Silent => 14,
             Exit::NotQmp => 15,
             Exit::TimedOut => 124,
-            Exit::Machine(status) => status,
+            Exit::Machine(status) | Exit::Command(status) => status,
         }
     }
 }
@@ -92,11 +94,13 @@ pub(crate) struct Failure {
     /// What was being done: the name of the thing that is wrong.
     about: Option<String>,
     error: Box<dyn Error>,
+    /// Nobody wants to hear of it.
+    quiet: bool,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, error: impl Into<Box<dyn Error>>) -> Failure {
-        Failure { exit, about: None, error: error.into() }
+        Failure { exit, about: None, error: error.into(), quiet: false }
     }
 
     /// It was called wrongly.
@@ -112,6 +116,9 @@ impl Failure {
 
     /// Tells the error on standard error, with what caused it.
     pub(crate) fn report(self) -> Exit {
+        if self.quiet {
+            return self.exit;
+        }
         let mut message = match self.about {
             Some(about) => format!("{about}: {}", self.error),
             None => self.error.to_string(),
@@ -141,6 +148,9 @@ impl From<ExecuteError> for Failure {
 /// Writing to standard output failed. A closed pipe ends the program quietly: who reads has seen enough.
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Failure { quiet: true, ..Failure::new(Exit::Done, error) };
+        }
         Failure::new(Exit::Failed, error).about("standard output")
     }
 }

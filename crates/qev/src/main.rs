@@ -4,6 +4,7 @@
 
 mod cli;
 mod exit;
+mod monitor;
 mod printer;
 mod simulated;
 

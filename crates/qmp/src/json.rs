@@ -7,7 +7,7 @@
 //!
 //! - [`Value`] and [`Object`]: a document as values; what commands and replies are made of.
 //! - [`Json`]: one checked JSON document as text; how the `data` of an event is carried, byte for byte.
-//! - [`print`]: values to text, laid out as QEMU lays them out.
+//! - [`mod@print`]: values to text, laid out as QEMU lays them out.
 //! - [`scan`]: text to checked text, without building values; what makes events cheap.
 //! - [`request`]: bytes of a client to values, with QEMU's limits and QEMU's error messages.
 

@@ -121,7 +121,7 @@ mod tests {
             "GUEST_PANICKED",
             "{}",
             Severity::Critical,
-            "unexpected data: GUEST_PANICKED: member 'action' is missing or is not present",
+            "unexpected data: GUEST_PANICKED: expected member 'action' to be present",
         );
         check(
             "QUORUM_FAILURE",

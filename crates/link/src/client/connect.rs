@@ -212,10 +212,9 @@ impl fmt::Display for ConnectError {
             ConnectError::Ended { socket, .. } => {
                 write!(f, "{socket} ended the connection before it was ready: QEMU may be on its way out; try again")
             }
-            ConnectError::MachineName { name } => write!(
-                f,
-                "'{name}' is the name of a machine, not a socket: name one as unix:PATH, tcp:HOST:PORT or a path with a /"
-            ),
+            ConnectError::MachineName { name } => {
+                write!(f, "there is no socket named '{name}' here: name one as unix:PATH, tcp:HOST:PORT or a path")
+            }
             ConnectError::Io { socket, .. } => write!(f, "connecting to {socket} failed"),
         }
     }

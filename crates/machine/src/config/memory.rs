@@ -72,7 +72,10 @@ impl fmt::Display for MemoryError {
                 write!(f, "memory: slots without maxmem: say how much memory there may be in all, such as maxmem=1G")
             }
             MemoryError::MaxmemTooSmall => {
-                write!(f, "memory: maxmem must be above the size, to leave room for the slots; without slots not below it")
+                write!(
+                    f,
+                    "memory: maxmem must be above the size, to leave room for the slots; without slots not below it"
+                )
             }
         }
     }
@@ -176,7 +179,10 @@ mod tests {
     #[test]
     fn what_a_real_qemu_refuses_is_refused_and_says_what_to_do() {
         for (text, expected) in [
-            ("256M,slots=2", "memory: slots without maxmem: say how much memory there may be in all, such as maxmem=1G"),
+            (
+                "256M,slots=2",
+                "memory: slots without maxmem: say how much memory there may be in all, such as maxmem=1G",
+            ),
             ("256M,slots=257,maxmem=1G", "memory: slots '257': expected a number from 0 to 256"),
             ("256M,slots=-1,maxmem=1G", "memory: slots '-1': expected a number from 0 to 256"),
             ("x", "memory: size 'x' is not a size"),

@@ -78,10 +78,9 @@ impl fmt::Display for QuorumConfigError {
                 "quorum: no option '{}': expected vote-threshold=N, children=PATH:PATH:…, read-pattern=quorum|fifo",
                 given.escape_debug()
             ),
-            QuorumConfigError::Missing(option) => write!(
-                f,
-                "quorum: {option} is missing: give it as in q0,vote-threshold=2,children=a.raw:b.raw:c.raw"
-            ),
+            QuorumConfigError::Missing(option) => {
+                write!(f, "quorum: {option} is missing: give it as in q0,vote-threshold=2,children=a.raw:b.raw:c.raw")
+            }
             QuorumConfigError::VoteThreshold { given, children } => write!(
                 f,
                 "quorum: vote-threshold '{}': expected a number from 1 to {children}, the number of children",
@@ -91,7 +90,10 @@ impl fmt::Display for QuorumConfigError {
                 write!(f, "quorum: no read-pattern '{}': expected quorum or fifo", given.escape_debug())
             }
             QuorumConfigError::EmptyChild => {
-                write!(f, "quorum: a child has no path: expected children=PATH:PATH:… (a colon in a path is written ::)")
+                write!(
+                    f,
+                    "quorum: a child has no path: expected children=PATH:PATH:… (a colon in a path is written ::)"
+                )
             }
             QuorumConfigError::TooManyChildren(count) => {
                 write!(f, "quorum: {count} children: at most {MAX_CHILDREN} are possible")
@@ -170,7 +172,11 @@ fn read_child(text: &str) -> Result<QuorumChildConfig, QuorumConfigError> {
         Some((name, path)) if is_node_name(name) => (Some(name.to_owned()), path),
         _ => (None, text),
     };
-    if path.is_empty() { Err(QuorumConfigError::EmptyChild) } else { Ok(QuorumChildConfig { node_name, path: path.into() }) }
+    if path.is_empty() {
+        Err(QuorumConfigError::EmptyChild)
+    } else {
+        Ok(QuorumChildConfig { node_name, path: path.into() })
+    }
 }
 
 /// Whether QEMU takes this as the id of an object or device: a letter, then letters, digits, `-`, `.` and `_`.

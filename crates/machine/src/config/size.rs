@@ -15,7 +15,9 @@ pub enum SizeError {
 impl fmt::Display for SizeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            SizeError::Malformed => "expected a size: a number, with k, M, G, T, P or E behind it, such as 256M or 1.5G",
+            SizeError::Malformed => {
+                "expected a size: a number, with k, M, G, T, P or E behind it, such as 256M or 1.5G"
+            }
             SizeError::TooLarge => "expected a size below 2^64 bytes",
         })
     }

@@ -77,7 +77,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "8a16fb5e", "8a16fb5e9f5c4a4eb0a46a1c9d5bd3f1", "8a16fb5e-9f5c-4a4e-b0a4-6a1c9d5bd3fg", "é-9-9-9-9"] {
+        for text in
+            ["", "8a16fb5e", "8a16fb5e9f5c4a4eb0a46a1c9d5bd3f1", "8a16fb5e-9f5c-4a4e-b0a4-6a1c9d5bd3fg", "é-9-9-9-9"]
+        {
             assert!(text.parse::<Uuid>().is_err(), "{text}");
         }
     }

@@ -53,8 +53,16 @@ fn addresses_that_can_not_be_are_refused_in_qemus_words() {
         ("m2", ("addr", 0x1_0000_0000), "address range conflicts with memory device id='d1'"),
         ("m2", ("addr", 0x1_0600_0000), "address range conflicts with memory device id='d1'"),
         ("odd", ("addr", 0), "backend memory size must be multiple of 0x200000"),
-        ("big", ("addr", 0), "not enough space, currently 0x8000000 in use of total space for memory devices 0x30000000"),
-        ("all", ("addr", 0), "not enough space, currently 0x8000000 in use of total space for memory devices 0x30000000"),
+        (
+            "big",
+            ("addr", 0),
+            "not enough space, currently 0x8000000 in use of total space for memory devices 0x30000000",
+        ),
+        (
+            "all",
+            ("addr", 0),
+            "not enough space, currently 0x8000000 in use of total space for memory devices 0x30000000",
+        ),
         ("m1", ("slot", 9), "invalid slot number 9, valid range is [0-3]"),
         ("m1", ("slot", 2), "slot 2 is busy"),
         ("m1", ("slot", -2), "invalid slot number -2, valid range is [0-3]"),
@@ -125,4 +133,16 @@ fn only_devices_can_be_unplugged() {
         let error = memory.device_del(id).unwrap_err();
         assert_eq!((error.class, &*error.desc), (ErrorClass::DeviceNotFound, &*format!("Device '{id}' not found")));
     }
+}
+
+#[test]
+fn what_was_asked_of_a_dimm_goes_with_it() {
+    let mut memory = memory("256M,slots=1,maxmem=1G");
+    object_add(&mut memory, "m1", 128 * MIB).unwrap();
+    device_add(&mut memory, "d1", "m1", Object::new()).unwrap();
+    memory.device_del("d1").unwrap();
+    memory.eject(0).unwrap();
+    device_add(&mut memory, "d2", "m1", Object::new()).unwrap();
+    let slot = memory.slots().first().unwrap();
+    assert_eq!((slot.inserting, slot.removing), (true, false));
 }

@@ -102,10 +102,12 @@ impl Child {
         Ok((child, (metadata.dev(), metadata.ino())))
     }
 
-    /// Orders an error, in the place of the one there was for this operation.
+    /// Orders an error, in the place of the one there was for this operation; or none, if it shall be had no times.
     pub(crate) fn order(&mut self, error: OrderedError) {
         self.errors.retain(|other| other.operation != error.operation);
-        self.errors.push(error);
+        if error.times != Some(0) {
+            self.errors.push(error);
+        }
     }
 
     /// The error that was ordered for a request, which counts as had.

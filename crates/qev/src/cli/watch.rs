@@ -5,10 +5,10 @@
 use super::duration;
 use super::select::Select;
 use crate::exit::{Exit, Failure};
-use crate::printer::{Closed, Format, Printer, now};
-use qev_link::{Capacity, Client, ConnectError, ConnectOptions, EventItem, Events, Target};
-use qev_record::{Filter, Record, record::Gap};
-use std::path::Path;
+use crate::monitor::{Monitor, ROOM, file_name, hostname};
+use crate::printer::{Closed, Format, Printer};
+use qev_link::{Client, ConnectError, ConnectOptions, EventItem, Events, Target};
+use qev_record::{Filter, Record};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -16,13 +16,6 @@ use tokio::sync::mpsc;
 /// How many records of all monitors may wait to be looked at. When they do, monitors go on being read, and each keeps
 /// what its subscription has room for.
 const QUEUE: usize = 256;
-
-/// What a monitor's subscription has room for, in items and bytes: a burst should not cost anything because a terminal is
-/// slow.
-const ROOM: Capacity = Capacity { items: 1 << 16, bytes: 16 << 20 };
-
-/// How long a machine may take to say its name.
-const NAME_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -117,66 +110,24 @@ async fn follow(target: Target, host: Arc<str>, notes: mpsc::Sender<Note>) {
             return;
         }
     };
-    let machine = name(&client, &target).await;
-    let _ = relay(&machine, &host, events, &notes).await;
+    let monitor = Monitor::of(&client, &host, || file_name(&target)).await;
+    let _ = relay(&monitor, events, &notes).await;
 }
 
 /// What one monitor says, as records, until it ends or nobody wants to know any more.
 async fn relay(
-    machine: &Arc<str>,
-    host: &Arc<str>,
+    monitor: &Monitor,
     mut events: Events,
     notes: &mpsc::Sender<Note>,
 ) -> Result<(), mpsc::error::SendError<Note>> {
-    let record = |record| notes.send(Note::Record(Box::new(record)));
-    let (host, machine) = (|| Arc::clone(host), || Arc::clone(machine));
-    record(Record::attached(host(), machine(), now())).await?;
-    let gap = |reason: &str| {
-        let time = now();
-        Record::gap(host(), machine(), time, Gap { until: Some(time), ..Gap::default() }, reason)
-    };
+    notes.send(Note::Record(Box::new(monitor.attached()))).await?;
     loop {
-        match events.next().await {
-            EventItem::Event(event) => record(Record::event(host(), machine(), now(), &event)).await?,
-            EventItem::Missed(count) => {
-                let reason = format!("{count} messages came faster than they could be shown");
-                record(gap(&reason)).await?;
-            }
-            EventItem::Garbage(garbage) => record(gap(&garbage.to_string())).await?,
-            EventItem::Restarted(_) => record(gap("the monitor began a new session")).await?,
-            EventItem::Ended(reason) => {
-                return record(Record::detached(host(), machine(), now(), &reason.to_string())).await;
-            }
-            _ => {}
+        let item = events.next().await;
+        if let Some(record) = monitor.record(&item) {
+            notes.send(Note::Record(Box::new(record))).await?;
         }
-    }
-}
-
-/// What the machine calls itself, else what its socket is called.
-async fn name(client: &Client, target: &Target) -> Arc<str> {
-    let answer = client.execute_with_timeout("query-name", None, NAME_TIMEOUT).await;
-    let name = answer.ok().and_then(|answer| answer.get("name")?.text()).filter(|name| !name.is_empty());
-    name.unwrap_or_else(|| file_name(target)).into()
-}
-
-/// The socket's file name without its ending, or the host and port.
-fn file_name(target: &Target) -> String {
-    match target {
-        Target::Unix(path) => stem(path),
-        Target::Tcp { host, port } => format!("{host}:{port}"),
-        Target::Machine(name) => name.clone(),
-    }
-}
-
-fn stem(path: &Path) -> String {
-    path.file_stem().map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned())
-}
-
-/// The name of this host, as the kernel knows it.
-pub(crate) fn hostname() -> Arc<str> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => "localhost".into(),
-        name => name.into(),
+        if let EventItem::Ended(_) = item {
+            return Ok(());
+        }
     }
 }

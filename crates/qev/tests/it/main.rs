@@ -19,4 +19,5 @@ mod scenario;
 mod send;
 mod simulate;
 mod slow_reader;
+mod wait;
 mod watch;

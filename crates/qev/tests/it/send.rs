@@ -1,6 +1,6 @@
 //! `qev send`: one command, its reply, and an exit code for each way in which there is none.
 
-use crate::program::{Machine, Scratch, run, stderr, stdout};
+use crate::program::{Machine, Scratch, qev, run, stderr, stdout, text};
 use std::os::unix::net::UnixListener;
 
 #[test]
@@ -76,11 +76,86 @@ fn a_monitor_that_another_client_holds_is_said_to_be_held() {
 }
 
 #[test]
+fn a_socket_right_here_needs_no_slash() {
+    let machine = Machine::start(&[]);
+    let (folder, name) = machine.monitor.rsplit_once('/').unwrap();
+    let output = qev(&["send", name, "query-name", "-o", "json"]).current_dir(folder).output().unwrap();
+    assert_eq!(stdout(&output), "{}\n", "{}", stderr(&output));
+}
+
+#[test]
 fn a_wrong_target_says_what_a_target_is() {
     let output = run(&["send", "web1", "query-status"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("'web1' is the name of a machine, not a socket"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("there is no socket named 'web1' here"), "{}", stderr(&output));
     let output = run(&["send", "tcp:localhost", "query-status"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("expected tcp:HOST:PORT"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_event_that_comes_before_the_reply_counts() {
+    let machine = Machine::start(&["--name", "web1"]);
+    let output = run(&["send", &machine.monitor, "stop", "--wait", "STOP", "-o", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let printed = stdout(&output);
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines.len(), 2, "the reply, then the event: {printed}");
+    assert_eq!(lines[0], "{}");
+    let record = qev_qmp::Json::parse(lines[1]).unwrap();
+    assert_eq!(text(&record, "event").as_deref(), Some("STOP"));
+    assert_eq!(text(&record, "machine").as_deref(), Some("web1"));
+
+    let output = run(&["send", &machine.monitor, "cont", "--wait", "RESUME"]);
+    assert!(stdout(&output).starts_with("{\n}\nweb1  "));
+}
+
+#[test]
+fn an_event_that_comes_long_after_the_reply_is_waited_for() {
+    let machine = Machine::start(&[]);
+    for (command, arguments) in [
+        ("object-add", r#"{"qom-type": "memory-backend-ram", "id": "m1", "size": 134217728}"#),
+        ("device_add", r#"{"driver": "pc-dimm", "id": "d1", "memdev": "m1"}"#),
+    ] {
+        let output = run(&["send", &machine.monitor, command, arguments]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    let arguments = ["send", &machine.monitor, "device_del", r#"{"id": "d1"}"#, "--wait", "DEVICE_DELETED"];
+    let output = run(&[&arguments[..], &["--where", "data.device=d1", "-o", "json"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let record = qev_qmp::Json::parse(stdout(&output).lines().nth(1).unwrap()).unwrap();
+    assert_eq!(text(&record, "data.device").as_deref(), Some("d1"));
+}
+
+#[test]
+fn a_command_that_fails_is_not_waited_after() {
+    let machine = Machine::start(&[]);
+    let output =
+        run(&["send", &machine.monitor, "device_del", r#"{"id": "x"}"#, "--wait", "DEVICE_DELETED", "--timeout", "1h"]);
+    assert_eq!(stderr(&output), "qev: device_del: DeviceNotFound: Device 'x' not found\n");
+    assert_eq!((stdout(&output).as_str(), output.status.code()), ("", Some(1)));
+}
+
+#[test]
+fn an_event_that_does_not_come_is_124_or_4() {
+    let machine = Machine::start(&[]);
+    let output = run(&["send", &machine.monitor, "stop", "--wait", "RESUME", "--timeout", "300ms", "-o", "json"]);
+    assert_eq!((stdout(&output).as_str(), output.status.code()), ("{}\n", Some(124)));
+    assert_eq!(stderr(&output), "qev: stop was answered, but no RESUME came in 300ms\n");
+
+    let output = run(&["send", &machine.monitor, "quit", "--wait", "RESUME", "-o", "json"]);
+    assert_eq!((stdout(&output).as_str(), output.status.code()), ("{}\n", Some(4)));
+    let expected = "qev: quit was answered, but no RESUME came: the peer closed the connection\n";
+    assert_eq!(stderr(&output), expected);
+
+    let output = run(&["send", "/x/vm.sock", "stop", "--where", "data.device=d1"]);
+    assert_eq!(output.status.code(), Some(2), "there is nothing to be waited for");
+}
+
+#[test]
+fn the_last_event_of_a_machine_is_heard() {
+    let machine = Machine::start(&[]);
+    let output = run(&["send", &machine.monitor, "quit", "--wait", "SHUTDOWN", "-o", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("\"event\":\"SHUTDOWN\""));
 }

@@ -1,0 +1,250 @@
+//! `qev wait`: until an event happens. It listens first, then runs the command that should lead to it, then waits.
+//!
+//! ```text
+//!            no socket yet: again          command ended with 0, or there is none
+//!   Socket ──────────────────┐        ┌──────────────────────────────────────────► Event ──► 0
+//!     │  ▲───────────────────┘        │                                              │ machine gone: 4
+//!     └─► negotiated ─────────────► Command ──► its status, when that is not 0       │ time is over: 124
+//! ```
+//!
+//! Events count from the moment at which the connection stands, so one that comes while the command still runs is one
+//! that was waited for; the command is let finish. It is ended only when the time is over.
+
+use super::duration;
+use crate::exit::{Exit, Failure, tell};
+use crate::monitor::{Monitor, ROOM, file_name, hostname};
+use crate::printer::{Format, Printer};
+use qev_link::{Client, ConnectError, ConnectOptions, Events, Target};
+use qev_record::filter::{Glob, Where};
+use qev_record::{Filter, Kind, Record, Severity, plain};
+use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How soon it is looked again for a socket that is not there yet.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// How long a command that was asked to end may take to do so.
+const ENDING: Duration = Duration::from_secs(2);
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Events are listened for before COMMAND is started, so none of its doing is missed; one that comes while it
+still runs counts. A socket that is not there yet is waited for.
+
+    qev wait vm.sock DEVICE_DELETED -w data.device=d1 -- ssh vm eject-it
+    qev wait vm.sock 'GUEST_*' SHUTDOWN --timeout 5m
+
+Exit codes: 0 the event came (and COMMAND ended with 0). COMMAND's own status when that is not 0, at once and
+whatever came; 128+N when signal N ended it, 126 when it cannot be run, 127 when there is no such command.
+124 the time is over: COMMAND is ended then. 4 the machine went away before the event came. The rest as in
+qev --help.")]
+pub(crate) struct Args {
+    /// The monitor: unix:PATH, tcp:HOST:PORT or a path
+    #[arg(value_parser = super::target())]
+    target: Target,
+
+    /// The events to wait for, any of them: names or globs such as 'GUEST_*'
+    #[arg(required = true, value_name = "EVENT")]
+    events: Vec<Glob>,
+
+    /// Run this once events are listened for, then wait
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+
+    /// Only events that have this value, such as data.action=pause; repeatable, all of them
+    #[arg(short, long, value_name = "PATH=VALUE")]
+    r#where: Vec<Where>,
+
+    /// Only events of this severity and above: debug, info, notice, warning, error, critical
+    #[arg(long, value_name = "LEVEL")]
+    severity: Option<Severity>,
+
+    /// Wait for this many events
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
+    count: u64,
+
+    /// Give up after this time, with status 124; the command's time and that of a missing socket included
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    timeout: Option<Duration>,
+
+    /// What the records of the events look like
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    let printer = Printer::start(args.output, file_name(&args.target).chars().count());
+    let timeout = args.timeout;
+    let mut wait = Wait::new(args);
+    let ended = match timeout {
+        None => wait.run(&printer).await,
+        Some(timeout) => match tokio::time::timeout(timeout, wait.run(&printer)).await {
+            Ok(ended) => ended,
+            Err(_) => Ok(wait.give_up(timeout).await),
+        },
+    };
+    printer.finish()?;
+    ended
+}
+
+/// What is being waited for.
+struct Wait {
+    target: Target,
+    filter: Filter,
+    /// How many events are still to come.
+    left: u64,
+    command: Vec<OsString>,
+    child: Option<Child>,
+    /// Why there is no connection yet, while there is none.
+    refused: Option<ConnectError>,
+}
+
+impl Wait {
+    fn new(args: Args) -> Wait {
+        let filter = Filter { events: args.events, wheres: args.r#where, severity: args.severity, ..Filter::default() };
+        let Args { target, command, count, .. } = args;
+        Wait { target, filter, left: count, command, child: None, refused: None }
+    }
+
+    async fn run(&mut self, printer: &Printer) -> Result<Exit, Failure> {
+        let (client, events) = self.connect().await?;
+        let monitor = Monitor::of(&client, &hostname(), || file_name(&self.target)).await;
+        self.start_command()?;
+        self.listen(&monitor, events, printer).await
+    }
+
+    /// Connects and negotiates, as soon as there is something to connect to.
+    async fn connect(&mut self) -> Result<(Client, Events), Failure> {
+        loop {
+            match Client::connect(&self.target, ConnectOptions::default().events(ROOM)).await {
+                Err(error @ (ConnectError::NoSuchSocket { .. } | ConnectError::NobodyListens { .. })) => {
+                    if self.refused.is_none() {
+                        tell(&format!("waiting: {error}"));
+                    }
+                    self.refused = Some(error);
+                    tokio::time::sleep(AGAIN).await;
+                }
+                connected => {
+                    self.refused = None;
+                    return Ok(connected?);
+                }
+            }
+        }
+    }
+
+    /// Its standard streams are ours.
+    fn start_command(&mut self) -> Result<(), Failure> {
+        let Some((program, arguments)) = self.command.split_first() else {
+            return Ok(());
+        };
+        let child = Command::new(program).args(arguments).spawn().map_err(|error| {
+            let status = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+            Failure::new(Exit::Command(status), error).about(format!("cannot run {}", program.display()))
+        })?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Until the command has ended and the events have come.
+    async fn listen(&mut self, monitor: &Monitor, mut events: Events, printer: &Printer) -> Result<Exit, Failure> {
+        let mut terminated = match self.child {
+            Some(_) => Some(signal(SignalKind::terminate()).map_err(|error| Failure::new(Exit::Failed, error))?),
+            None => None,
+        };
+        let mut gone = None;
+        loop {
+            if self.child.is_none() {
+                if self.left == 0 {
+                    return Ok(Exit::Done);
+                }
+                if let Some(reason) = gone {
+                    tell(&format!("{}: {reason} before {}", plain::name(monitor.machine()), self.wanted()));
+                    return Ok(Exit::Gone);
+                }
+            }
+            tokio::select! {
+                status = ended(&mut self.child) => {
+                    self.child = None;
+                    let status = status.map_err(|error| Failure::new(Exit::Failed, error).about("waiting for COMMAND"))?;
+                    if !status.success() {
+                        return Ok(Exit::Command(code(status)));
+                    }
+                }
+                item = events.next(), if gone.is_none() => match monitor.record(&item) {
+                    Some(record) if record.kind == Kind::Detached => gone = record.reason,
+                    Some(record) => self.look_at(record, printer).await,
+                    None => {}
+                },
+                // Passed on: what the command ends with is what we end with. Without it we would leave it behind.
+                Some(()) = async { terminated.as_mut()?.recv().await } => match &self.child {
+                    Some(child) => terminate(child),
+                    None => return Ok(Exit::Command(128 + 15)),
+                },
+            }
+        }
+    }
+
+    async fn look_at(&mut self, record: Record, printer: &Printer) {
+        if self.left > 0 && self.filter.may_miss(&record) {
+            tell(&format!("{}: {}", plain::name(&record.machine), plain::phrase(&record.summary)));
+        }
+        if self.left > 0 && record.kind == Kind::Event && self.filter.matches(&record) {
+            self.left -= 1;
+            // Who read our output may have left. How we end says what happened all the same.
+            let _ = printer.print(record).await;
+        }
+    }
+
+    /// The time is over.
+    async fn give_up(&mut self, timeout: Duration) -> Exit {
+        let after = format!("timed out after {timeout:?}");
+        match &self.refused {
+            Some(error) => tell(&format!("{after}: {error}")),
+            None if self.child.is_some() => tell(&format!("{after}: the command had not ended; ending it")),
+            None => tell(&format!("{after}, before {}", self.wanted())),
+        }
+        if let Some(mut child) = self.child.take() {
+            terminate(&child);
+            if tokio::time::timeout(ENDING, child.wait()).await.is_err() {
+                // It fails only if the command has ended just now.
+                let _ = child.kill().await;
+            }
+        }
+        Exit::TimedOut
+    }
+
+    /// `GUEST_* or SHUTDOWN came`
+    fn wanted(&self) -> String {
+        let names: Vec<String> =
+            self.filter.events.iter().map(|glob| plain::name(&glob.to_string()).to_string()).collect();
+        format!("{} came", names.join(" or "))
+    }
+}
+
+/// Waits until the command has ended; for ever when there is none.
+async fn ended(child: &mut Option<Child>) -> std::io::Result<ExitStatus> {
+    match child {
+        Some(child) => child.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Asks the command to end.
+fn terminate(child: &Child) {
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        // It fails only if the command has become another user's: then it is not ours to end.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
+/// As a shell has it.
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}

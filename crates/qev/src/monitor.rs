@@ -1,0 +1,85 @@
+//! A monitor as the verbs see it: what its machine is called, and what it says, as records.
+
+use crate::printer::now;
+use qev_link::{Capacity, Client, EventItem, Target};
+use qev_record::{Record, record::Gap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a monitor's subscription has room for, in items and bytes: a burst should not cost anything because a terminal is
+/// slow.
+pub(crate) const ROOM: Capacity = Capacity { items: 1 << 16, bytes: 16 << 20 };
+
+/// How long a machine may take to say its name.
+const NAME_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Who speaks.
+#[derive(Clone, Debug)]
+pub(crate) struct Monitor {
+    host: Arc<str>,
+    machine: Arc<str>,
+}
+
+impl Monitor {
+    /// The monitor of the machine that calls itself so, else of one called `otherwise`.
+    pub(crate) async fn of(client: &Client, host: &Arc<str>, otherwise: impl FnOnce() -> String) -> Monitor {
+        let answer = client.execute_with_timeout("query-name", None, NAME_TIMEOUT).await;
+        let name = answer.ok().and_then(|answer| answer.get("name")?.text()).filter(|name| !name.is_empty());
+        Monitor { host: Arc::clone(host), machine: name.unwrap_or_else(otherwise).into() }
+    }
+
+    /// The machine's name.
+    pub(crate) fn machine(&self) -> &Arc<str> {
+        &self.machine
+    }
+
+    /// That it is there.
+    pub(crate) fn attached(&self) -> Record {
+        Record::attached(Arc::clone(&self.host), Arc::clone(&self.machine), now())
+    }
+
+    /// That events may be missing up to now.
+    pub(crate) fn gap(&self, gap: Gap, reason: &str) -> Record {
+        let time = now();
+        let gap = Gap { until: Some(time), ..gap };
+        Record::gap(Arc::clone(&self.host), Arc::clone(&self.machine), time, gap, reason)
+    }
+
+    /// What came, as a record. The end of the connection is a record of [`qev_record::Kind::Detached`].
+    pub(crate) fn record(&self, item: &EventItem) -> Option<Record> {
+        let (host, machine) = (Arc::clone(&self.host), Arc::clone(&self.machine));
+        Some(match item {
+            EventItem::Event(event) => Record::event(host, machine, now(), event),
+            EventItem::Missed(count) => {
+                self.gap(Gap::default(), &format!("{count} messages came faster than they could be shown"))
+            }
+            EventItem::Garbage(garbage) => self.gap(Gap::default(), &garbage.to_string()),
+            EventItem::Restarted(_) => self.gap(Gap::default(), "the monitor began a new session"),
+            EventItem::Ended(reason) => Record::detached(host, machine, now(), &reason.to_string()),
+            _ => return None,
+        })
+    }
+}
+
+/// What a machine is called that does not say: its socket's file name without the ending, or host and port.
+pub(crate) fn file_name(target: &Target) -> String {
+    match target {
+        Target::Unix(path) => stem(path),
+        Target::Tcp { host, port } => format!("{host}:{port}"),
+        Target::Machine(name) => name.clone(),
+    }
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// The name of this host, as the kernel knows it.
+pub(crate) fn hostname() -> Arc<str> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "localhost".into(),
+        name => name.into(),
+    }
+}

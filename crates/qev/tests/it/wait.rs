@@ -1,0 +1,180 @@
+//! `qev wait`: it listens first, then runs the command, then waits; and how it ends says what happened.
+
+use crate::program::{Machine, Running, Scratch, exists, qev, run, stderr, stdout, text};
+use qev_qmp::Json;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::process::{Output, Stdio};
+
+const QEV: &str = env!("CARGO_BIN_EXE_qev");
+
+/// The records among the lines of the output.
+fn records(output: &Output) -> Vec<Json> {
+    let lines = stdout(output);
+    let records = lines.lines().filter(|line| line.starts_with("{\"kind\""));
+    records.map(|line| Json::parse(line).unwrap()).collect()
+}
+
+/// A shell command that makes the machine emit this.
+fn emit(machine: &Machine, event: &str) -> String {
+    format!("'{QEV}' send '{}' emit '{event}'", machine.guest)
+}
+
+#[test]
+fn what_the_command_causes_is_not_missed() {
+    let machine = Machine::start(&["--name", "web1"]);
+    let arguments = ["wait", &machine.target(), "GUEST_*", "-o", "json", "--", QEV, "send", &machine.guest, "panic"];
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let records = records(&output);
+    assert_eq!(records.len(), 1);
+    assert_eq!(text(&records[0], "event").as_deref(), Some("GUEST_PANICKED"));
+    assert_eq!(text(&records[0], "machine").as_deref(), Some("web1"));
+    // What the command printed is there too.
+    assert!(stdout(&output).contains("{\n}\n"), "{}", stdout(&output));
+}
+
+#[test]
+fn an_event_that_comes_while_the_command_runs_counts_and_the_command_is_let_finish() {
+    let machine = Machine::start(&[]);
+    let script = format!("{} && echo done", emit(&machine, r#"{"event": "STOP"}"#));
+    let output = run(&["wait", &machine.monitor, "stop", "--", "sh", "-c", &script]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let printed = stdout(&output);
+    assert!(printed.contains("\ndone\n") && printed.contains("  STOP  "), "{printed}");
+}
+
+#[test]
+fn only_what_is_asked_for_counts_and_as_often_as_asked_for() {
+    let machine = Machine::start(&[]);
+    let events = ["pause", "run", "poweroff", "run", "run"]
+        .map(|action| emit(&machine, &format!(r#"{{"event": "GUEST_PANICKED", "data": {{"action": "{action}"}}}}"#)));
+    let script = events.join(" && ");
+    let arguments = ["wait", &machine.monitor, "X", "GUEST_PANICKED", "-w", "data.action=run", "-n", "2", "-o", "json"];
+    let output = run(&[&arguments[..], &["--severity", "debug", "--", "sh", "-c", &script]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let records = records(&output);
+    assert_eq!(records.len(), 2);
+    assert!(records.iter().all(|record| text(record, "data.action").as_deref() == Some("run")));
+}
+
+#[test]
+fn a_command_that_fails_ends_it_with_its_status_whatever_came() {
+    let machine = Machine::start(&[]);
+    let script = format!("{} && cat && echo oh >&2 && exit 7", emit(&machine, r#"{"event": "STOP"}"#));
+    let mut command = qev(&["wait", &machine.monitor, "STOP", "--", "sh", "-c", &script]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"from standard input\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(7));
+    assert!(stdout(&output).contains("from standard input\n"), "{}", stdout(&output));
+    assert_eq!(stderr(&output), "oh\n");
+}
+
+#[test]
+fn a_command_that_cannot_run_or_is_killed_ends_it_as_a_shell_would_have_it() {
+    let machine = Machine::start(&[]);
+    let scratch = Scratch::new();
+    let file = scratch.image("file", &[]);
+    let missing = scratch.path("missing");
+    for (command, code, told) in [
+        (&["sh", "-c", "kill -9 $$"][..], 137, ""),
+        (&[&missing], 127, "cannot run"),
+        (&[&file], 126, "cannot run"),
+        (&["false"], 1, ""),
+    ] {
+        let output = run(&[&["wait", &machine.monitor, "STOP", "--"], command].concat());
+        assert_eq!(output.status.code(), Some(code), "{command:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(told), "{}", stderr(&output));
+        assert_eq!(stdout(&output), "");
+    }
+}
+
+#[test]
+fn a_machine_that_goes_away_is_4_unless_the_event_came_before() {
+    let machine = Machine::start(&[]);
+    let kill = format!("kill -9 {}", machine.running.0.id());
+    let output = run(&["wait", &machine.monitor, "RESUME", "--", "sh", "-c", &kill]);
+    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(stderr(&output), "qev: vm1: the peer closed the connection before RESUME came\n");
+
+    let machine = Machine::start(&[]);
+    let kill = format!("{} && kill -9 {}", emit(&machine, r#"{"event": "STOP"}"#), machine.running.0.id());
+    let output = run(&["wait", &machine.monitor, "STOP", "--", "sh", "-c", &kill]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn a_socket_that_is_not_there_yet_is_waited_for() {
+    let scratch = Scratch::new();
+    let (monitor, guest) = (scratch.path("vm1.sock"), scratch.path("guest.sock"));
+    // A stale one is as good as none.
+    drop(UnixListener::bind(&monitor).unwrap());
+    // The guest's socket is made after the monitor's; `-n 0` waits for no more than that it is there.
+    let script = format!("'{QEV}' wait '{guest}' '*' -n 0 && '{QEV}' send '{guest}' emit '{{\"event\": \"STOP\"}}'");
+    let mut command = qev(&["wait", &monitor, "STOP", "-o", "json", "--", "sh", "-c", &script]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    assert!(line.starts_with("qev: waiting: nobody listens at "), "{line}");
+    let _machine = Machine::start_in(scratch, &[]);
+    std::thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(records(&output).len(), 1);
+}
+
+#[test]
+fn time_that_is_over_is_124_and_says_what_did_not_happen() {
+    let machine = Machine::start(&[]);
+    let output = run(&["wait", &machine.monitor, "A", "B_*", "--timeout", "0.2"]);
+    assert_eq!(output.status.code(), Some(124));
+    assert_eq!(stderr(&output), "qev: timed out after 200ms, before A or B_* came\n");
+
+    let scratch = Scratch::new();
+    let output = run(&["wait", &scratch.path("missing.sock"), "A", "--timeout", "200ms"]);
+    assert_eq!(output.status.code(), Some(124));
+    assert!(stderr(&output).contains("timed out after 200ms: there is no socket at"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_command_that_takes_too_long_is_ended() {
+    let machine = Machine::start(&[]);
+    let script = "echo $$; exec sleep 1000";
+    let output = run(&["wait", &machine.monitor, "STOP", "--timeout", "1s", "--", "sh", "-c", script]);
+    assert_eq!(output.status.code(), Some(124));
+    assert!(stderr(&output).contains("the command had not ended; ending it"), "{}", stderr(&output));
+    assert!(!exists(&format!("/proc/{}", stdout(&output).trim())));
+}
+
+#[test]
+fn being_asked_to_end_reaches_the_command() {
+    let machine = Machine::start(&[]);
+    let script = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done";
+    let (mut wait, mut lines) = Running::with_lines(qev(&["wait", &machine.monitor, "STOP", "--", "sh", "-c", script]));
+    assert_eq!(lines.next().as_deref(), Some("ready"));
+    assert!(std::process::Command::new("kill").arg(wait.0.id().to_string()).status().unwrap().success());
+    assert_eq!(wait.status(), 9);
+}
+
+#[test]
+fn what_will_never_be_a_monitor_is_not_waited_for() {
+    let scratch = Scratch::new();
+    let path = scratch.path("hmp.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"QEMU 7.2.22 monitor - type 'help' for more information\r\n(qemu) ").unwrap();
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let output = run(&["wait", &path, "STOP"]);
+    assert_eq!(output.status.code(), Some(13), "{}", stderr(&output));
+    server.join().unwrap();
+    for arguments in
+        [&["wait", "web1", "STOP"][..], &["wait", "/x/vm.sock"], &["wait", "/x/vm.sock", "STOP", "-n", "x"]]
+    {
+        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
