@@ -111,7 +111,7 @@ fn it_dials_and_plays_what_comes_on_standard_input_again_and_again() {
     let path = scratch.path("dial.sock");
     let listener = UnixListener::bind(&path).unwrap();
     let mut command = qev(&["replay", "-", "--dial", &path, "--loop", "--pretty", "--qemu-version", "9.1.2"]);
-    let mut running = Running(command.stdin(Stdio::piped()).spawn().unwrap());
+    let mut running = Running(command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
     running.0.stdin.take().unwrap().write_all(b"{\"event\": \"STOP\"}\n").unwrap();
     let mut client = Raw::new(listener.accept().unwrap().0);
     client.send(r#"{"execute": "qmp_capabilities"}"#);
