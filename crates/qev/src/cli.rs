@@ -3,6 +3,7 @@
 pub(crate) mod demo;
 mod duration;
 mod explain;
+mod replay;
 mod select;
 mod send;
 pub(crate) mod simulate;
@@ -52,6 +53,8 @@ enum Verb {
     Explain(explain::Args),
     /// Run a machine without QEMU, that emits the same events for the same reasons
     Simulate(simulate::Args),
+    /// Play recordings as if they were a QEMU
+    Replay(replay::Args),
 }
 
 impl Cli {
@@ -64,6 +67,7 @@ impl Cli {
             Verb::Send(args) => block_on(send::run(args)),
             Verb::Explain(args) => explain::run(&args),
             Verb::Simulate(args) => block_on(simulate::run(args)),
+            Verb::Replay(args) => block_on(replay::run(args)),
         }
     }
 }

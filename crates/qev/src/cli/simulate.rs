@@ -105,7 +105,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 async fn run_one(args: &Args, scenario: Option<&Scenario>) -> Result<Exit, Failure> {
-    let dial = args.dial.as_deref().map(|path| Dial::new(path, options(args).name(path.display().to_string())));
+    let dial = args.dial.as_deref().map(|path| Dial::new(path, options(args).name("dial")));
     let dial = dial.transpose()?;
     let mut builder = builder(args, scenario, args.name.as_deref(), 0.0)?.on_notice(|notice| serve::notice(&notice));
     for (i, path) in args.qmp.iter().enumerate() {

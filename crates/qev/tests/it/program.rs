@@ -179,7 +179,7 @@ impl Machine {
 }
 
 /// A client that speaks in lines, on a monitor that does not spread messages over lines.
-pub(crate) struct Raw(BufReader<UnixStream>);
+pub(crate) struct Raw(pub(crate) BufReader<UnixStream>);
 
 impl Raw {
     pub(crate) fn new(stream: UnixStream) -> Raw {

@@ -66,7 +66,8 @@ impl Dial {
     }
 
     fn tell(&self, error: &io::Error) {
-        if !self.told.swap(true, Ordering::Relaxed) {
+        // Somebody who listens and is busy, with thousands who dial at once, is worth no word.
+        if error.kind() != io::ErrorKind::WouldBlock && !self.told.swap(true, Ordering::Relaxed) {
             tell(&format!("nobody answers at {} ({error}): dialling again every second", self.path.display()));
         }
     }
