@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod attach;
 mod demo;
 mod explain;
 mod program;
