@@ -9,6 +9,7 @@
 )]
 
 mod attach;
+mod attach_args;
 mod demo;
 mod explain;
 mod program;
