@@ -36,8 +36,11 @@ pub const PYTHON: Program = Program { name: "python3", package: "python3", find:
 /// Debian splits this off Python; without it `python3 -m venv` fails half-way.
 pub const PYTHON_VENV: Program = Program { name: "python3 with venv", package: "python3-venv", find: python_with_venv };
 
+/// Another client of a monitor, by which people hold one without knowing.
+pub const SOCAT: Program = Program { name: "socat", package: "socat", find: || in_path("socat") };
+
 /// Everything that `cargo xtask test` needs beside Rust.
-pub const FOR_ALL_TESTS: [Program; 5] = [QEMU, BUSYBOX, SETPRIV, PYTHON, PYTHON_VENV];
+pub const FOR_ALL_TESTS: [Program; 6] = [QEMU, BUSYBOX, SETPRIV, SOCAT, PYTHON, PYTHON_VENV];
 
 impl Program {
     /// Where it is, or an error with the line that installs it.

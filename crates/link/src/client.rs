@@ -19,7 +19,7 @@ pub use execute::ExecuteError;
 
 use crate::stream::Duplex;
 use crate::target::Target;
-use connect::Place;
+pub(crate) use connect::Place;
 use connection::Connection;
 use events::Board;
 use execute::{Order, Submission};
@@ -74,7 +74,7 @@ impl Client {
         Client::negotiate(stream, &Place::given(), options, deadline).await
     }
 
-    async fn negotiate<S: Duplex + 'static>(
+    pub(crate) async fn negotiate<S: Duplex + 'static>(
         stream: S,
         place: &Place<'_>,
         options: ConnectOptions,

@@ -1,4 +1,5 @@
-//! Whether a Unix socket that says nothing is held by another client, as far as `/proc/net/unix` tells.
+//! Whether a Unix socket that says nothing is held by another client, as far as `/proc/net/unix` tells, and by whom, as far
+//! as the kernel's socket diagnostics ([`diag`]) and `/proc` do.
 //!
 //! QEMU serves one client a monitor: a second one connects, is not accepted, and hears nothing until the first leaves. The
 //! kernel's table shows both: the accepted end of the first (state 03) and ours, which waits (state 02), under the same path.
@@ -6,10 +7,71 @@
 //! The table shows paths as the listener was given them, and costs 25 ms and more to read on a busy host: it is asked
 //! once, when the time for a greeting is over.
 
+mod diag;
+
+use std::fmt;
 use std::path::Path;
 
 /// Where the kernel shows its Unix sockets.
 const TABLE: &str = "/proc/net/unix";
+
+/// How much of a command line is kept, in characters.
+const COMMAND: usize = 120;
+
+/// The process that is connected to a monitor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holder {
+    /// Its id.
+    pub pid: u32,
+    /// Its command line, as far as it fits; what would act on a terminal is escaped.
+    pub command: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}", self.pid)?;
+        if !self.command.is_empty() {
+            write!(f, " ({})", self.command)?;
+        }
+        Ok(())
+    }
+}
+
+/// Who is connected to the socket at this path. `None` when nobody is, or it cannot be known.
+pub(crate) async fn find(path: &Path) -> Option<Holder> {
+    let path = path.to_owned();
+    let found = tokio::task::spawn_blocking(move || {
+        let accepted = diag::accepted().ok()?;
+        let clients: Vec<_> =
+            accepted.into_iter().filter(|end| is_path(&end.path, &path)).map(|end| end.client).collect();
+        let pid = if clients.is_empty() { None } else { owner(&clients) }?;
+        Some(Holder { pid, command: command(pid) })
+    });
+    found.await.ok().flatten()
+}
+
+/// The process that has one of these sockets open, by their inodes. Those of other users only root sees.
+fn owner(inodes: &[u32]) -> Option<u32> {
+    let links: Vec<_> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.find(|pid| {
+        let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+        let mut targets = files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
+        targets.any(|target| links.iter().any(|link| target.as_os_str() == link.as_str()))
+    })
+}
+
+fn command(pid: u32) -> String {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).trim_end_matches('\0').replace('\0', " ");
+    let mut command: String = line.chars().take(COMMAND).flat_map(char::escape_debug).collect();
+    if line.chars().nth(COMMAND).is_some() {
+        command.push('…');
+    }
+    command
+}
 
 /// Whether another client is connected to the socket at this path while ours waits. Where it cannot be known: no.
 pub(crate) async fn is_held(path: &Path) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! - [`Client`] connects to a QEMU's monitor, negotiates, executes commands, and hands every event to each subscriber:
 //!   `examples/smallest_watcher.rs` is all that it takes to print events.
+//! - [`DialIn`] is a socket that QEMUs connect to by themselves; each that does becomes a [`Client`].
 //! - [`Server`] is the other side: it listens where a QEMU would, one client a monitor, and throttles and buffers events
 //!   as QEMU does. What the commands do, a [`Service`] says, or closures: `examples/smallest_emitter.rs`.
 //!
@@ -13,14 +14,18 @@
 
 pub mod client;
 pub mod clock;
+pub mod dial_in;
 pub mod server;
 pub mod target;
 
 mod holder;
+mod listen;
 mod stream;
 
 pub use client::{Capacity, Client, ConnectError, ConnectOptions, EndReason, EventItem, Events, ExecuteError};
 pub use clock::Clock;
+pub use dial_in::{Caller, DialIn, Peer};
+pub use holder::Holder;
 pub use server::{Commands, Context, Emitter, MonitorOptions, Notice, Server, Service, StartError};
 pub use target::{NotATarget, Target};
 

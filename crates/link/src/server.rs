@@ -17,7 +17,8 @@ mod monitor;
 mod owner;
 mod service;
 
-pub use monitor::{MonitorOptions, StartError};
+pub use crate::listen::StartError;
+pub use monitor::MonitorOptions;
 pub use service::{Commands, Context, Service, unknown_command};
 
 use crate::clock::Clock;

@@ -1,5 +1,6 @@
 //! The command line: verbs, a file each, and the options that are the same everywhere.
 
+mod attach_args;
 pub(crate) mod demo;
 mod duration;
 mod explain;
@@ -49,6 +50,8 @@ enum Verb {
     Wait(wait::Args),
     /// Execute one QMP command and print its reply, and the event that it leads to
     Send(send::Args),
+    /// Print what to add to a QEMU, and where, so that it connects to qev by itself
+    AttachArgs(attach_args::Args),
     /// Say what an event means, what it carries, and what to do about it
     Explain(explain::Args),
     /// Run a machine without QEMU, that emits the same events for the same reasons
@@ -65,6 +68,7 @@ impl Cli {
             Verb::Watch(args) => block_on(watch::run(args)),
             Verb::Wait(args) => block_on(wait::run(args)),
             Verb::Send(args) => block_on(send::run(args)),
+            Verb::AttachArgs(args) => block_on(attach_args::run(args)),
             Verb::Explain(args) => explain::run(&args),
             Verb::Simulate(args) => block_on(simulate::run(args)),
             Verb::Replay(args) => block_on(replay::run(args)),

@@ -1,7 +1,7 @@
 //! A monitor as the verbs see it: what its machine is called, and what it says, as records.
 
 use crate::printer::now;
-use qev_link::{Capacity, Client, EventItem, Target};
+use qev_link::{Capacity, Client, EventItem, Peer, Target};
 use qev_record::{Record, record::Gap};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ const NAME_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Monitor {
     host: Arc<str>,
     machine: Arc<str>,
+    session: Option<Arc<str>>,
+    attached: String,
 }
 
 impl Monitor {
@@ -26,7 +28,13 @@ impl Monitor {
     pub(crate) async fn of(client: &Client, host: &Arc<str>, otherwise: impl FnOnce() -> String) -> Monitor {
         let answer = client.execute_with_timeout("query-name", None, NAME_TIMEOUT).await;
         let name = answer.ok().and_then(|answer| answer.get("name")?.text()).filter(|name| !name.is_empty());
-        Monitor { host: Arc::clone(host), machine: name.unwrap_or_else(otherwise).into() }
+        let machine = name.unwrap_or_else(otherwise).into();
+        Monitor { host: Arc::clone(host), machine, session: None, attached: "attached".to_owned() }
+    }
+
+    /// It was this process that connected to us: the kernel says so.
+    pub(crate) fn dialled_in(self, process: &str, peer: Peer) -> Monitor {
+        Monitor { session: Some(process.into()), attached: format!("attached: {peer} dialled in"), ..self }
     }
 
     /// The machine's name.
@@ -36,20 +44,22 @@ impl Monitor {
 
     /// That it is there.
     pub(crate) fn attached(&self) -> Record {
-        Record::attached(Arc::clone(&self.host), Arc::clone(&self.machine), now())
+        let mut record = Record::attached(Arc::clone(&self.host), Arc::clone(&self.machine), now());
+        record.summary = self.attached.as_str().into();
+        self.of_session(record)
     }
 
     /// That events may be missing up to now.
     pub(crate) fn gap(&self, gap: Gap, reason: &str) -> Record {
         let time = now();
         let gap = Gap { until: Some(time), ..gap };
-        Record::gap(Arc::clone(&self.host), Arc::clone(&self.machine), time, gap, reason)
+        self.of_session(Record::gap(Arc::clone(&self.host), Arc::clone(&self.machine), time, gap, reason))
     }
 
     /// What came, as a record. The end of the connection is a record of [`qev_record::Kind::Detached`].
     pub(crate) fn record(&self, item: &EventItem) -> Option<Record> {
         let (host, machine) = (Arc::clone(&self.host), Arc::clone(&self.machine));
-        Some(match item {
+        let record = match item {
             EventItem::Event(event) => Record::event(host, machine, now(), event),
             EventItem::Missed(count) => {
                 self.gap(Gap::default(), &format!("{count} messages came faster than they could be shown"))
@@ -58,7 +68,13 @@ impl Monitor {
             EventItem::Restarted(_) => self.gap(Gap::default(), "the monitor began a new session"),
             EventItem::Ended(reason) => Record::detached(host, machine, now(), &reason.to_string()),
             _ => return None,
-        })
+        };
+        Some(self.of_session(record))
+    }
+
+    fn of_session(&self, mut record: Record) -> Record {
+        record.session.clone_from(&self.session);
+        record
     }
 }
 

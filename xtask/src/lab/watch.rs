@@ -44,6 +44,13 @@ impl Watch {
         Self::follow(command, name, output, scratch)
     }
 
+    /// Starts `qev watch -o json` with these arguments.
+    pub fn start_with(qev: &Path, name: &str, arguments: &[&str], scratch: &Scratch) -> Result<Self, Error> {
+        let mut command = process::bound_to_us(qev)?;
+        command.args(["watch", "-o", "json"]).args(arguments);
+        Self::follow(command, name, Output::Json, scratch)
+    }
+
     fn follow(mut command: Command, name: &str, output: Output, scratch: &Scratch) -> Result<Self, Error> {
         let log = scratch.file(&format!("watch-{name}.log"));
         let name = format!("qev watch ({name})");

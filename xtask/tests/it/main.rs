@@ -1,6 +1,8 @@
 //! Tests against a real QEMU with a real Linux guest. `cargo xtask test` runs them; plain `cargo test` needs only Rust.
 
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod five_events;
 #[cfg(test)]
 mod lab_itself;

@@ -13,7 +13,7 @@
 use super::Client;
 use super::connection::{Connection, Step};
 use super::events::{Capacity, EndReason, Events};
-use crate::holder;
+use crate::holder::{self, Holder};
 use crate::stream::Duplex;
 use crate::target::Target;
 use qev_qmp::{Greeting, QmpError};
@@ -106,6 +106,8 @@ pub enum ConnectError {
     Held {
         /// Where.
         socket: String,
+        /// By whom, when that can be known: the process may be another user's.
+        holder: Option<Holder>,
     },
     /// We may not connect to the socket.
     NotAllowed {
@@ -179,11 +181,15 @@ impl fmt::Display for ConnectError {
             ConnectError::NobodyListens { socket } => {
                 write!(f, "nobody listens at {socket}: the QEMU that made it has ended, or was killed; start it again")
             }
-            ConnectError::Held { socket } => write!(
-                f,
-                "{socket} is held by another client, and QEMU serves one at a time: end that client, or give QEMU \
-                 another monitor with a second -qmp"
-            ),
+            ConnectError::Held { socket, holder } => {
+                write!(f, "{socket} is held by another client")?;
+                if let Some(holder) = holder {
+                    write!(f, ", {holder}")?;
+                }
+                f.write_str(
+                    ", and QEMU serves one at a time: end that client, or give QEMU another monitor with a second -qmp",
+                )
+            }
             ConnectError::NotAllowed { socket } => {
                 write!(f, "no permission to connect to {socket}: run as the user who runs QEMU, or as root")
             }
@@ -233,7 +239,7 @@ impl std::error::Error for ConnectError {
 
 /// What is connected to: for the sentences, and to find out who holds it.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
+pub(crate) struct Place<'a> {
     name: String,
     path: Option<&'a Path>,
     timeout: Option<Duration>,
@@ -241,7 +247,12 @@ pub(super) struct Place<'a> {
 
 impl Place<'_> {
     pub(super) fn given() -> Place<'static> {
-        Place { name: "the given stream".to_owned(), path: None, timeout: None }
+        Place::called("the given stream".to_owned())
+    }
+
+    /// A stream that is there already.
+    pub(crate) fn called(name: String) -> Place<'static> {
+        Place { name, path: None, timeout: None }
     }
 }
 
@@ -251,7 +262,10 @@ pub(super) async fn connect(target: &Target, options: ConnectOptions) -> Result<
     match target {
         Target::Unix(path) => {
             place.path = Some(path);
-            let stream = in_time(deadline, UnixStream::connect(path)).await.map_err(|error| unix_error(error, path))?;
+            let stream = match in_time(deadline, UnixStream::connect(path)).await {
+                Ok(stream) => stream,
+                Err(error) => return Err(unix_error(error, path).await),
+            };
             Client::negotiate(stream, &place, options, deadline).await
         }
         Target::Tcp { host, port } => {
@@ -274,7 +288,7 @@ async fn in_time<T>(deadline: Instant, connected: impl Future<Output = io::Resul
     timeout_at(deadline, connected).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-fn unix_error(source: io::Error, path: &Path) -> ConnectError {
+async fn unix_error(source: io::Error, path: &Path) -> ConnectError {
     let socket = path.display().to_string();
     match source.kind() {
         io::ErrorKind::NotFound => ConnectError::NoSuchSocket { socket },
@@ -285,7 +299,7 @@ fn unix_error(source: io::Error, path: &Path) -> ConnectError {
             _ => ConnectError::NobodyListens { socket },
         },
         // One is served, and the queue of those who wait is full.
-        io::ErrorKind::WouldBlock => ConnectError::Held { socket },
+        io::ErrorKind::WouldBlock => ConnectError::Held { socket, holder: holder::find(path).await },
         _ => ConnectError::Io { socket, source },
     }
 }
@@ -349,7 +363,7 @@ pub(super) async fn negotiate<S: Duplex>(
 async fn nothing_came(place: &Place<'_>, after: Duration) -> ConnectError {
     let socket = place.name.clone();
     match place.path {
-        Some(path) if holder::is_held(path).await => ConnectError::Held { socket },
+        Some(path) if holder::is_held(path).await => ConnectError::Held { socket, holder: holder::find(path).await },
         _ => ConnectError::Silent { socket, after },
     }
 }

@@ -10,6 +10,7 @@
 mod clients_that_do_not_read;
 mod commands;
 mod connecting;
+mod dial_in;
 mod events_to_subscribers;
 mod examples;
 mod negotiation;

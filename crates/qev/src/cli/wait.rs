@@ -17,13 +17,13 @@ use crate::printer::{Format, Printer};
 use qev_link::{Client, ConnectError, ConnectOptions, Events, Target};
 use qev_record::filter::{Glob, Where};
 use qev_record::{Filter, Kind, Record, Severity, plain};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, kill_process};
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How soon it is looked again for a socket that is not there yet.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -114,8 +114,13 @@ impl Wait {
     async fn run(&mut self, printer: &Printer) -> Result<Exit, Failure> {
         let (client, events) = self.connect().await?;
         let monitor = Monitor::of(&client, &hostname(), || file_name(&self.target)).await;
+        // Before the command is there: it must not be left behind.
+        let terminated = match self.command.is_empty() {
+            true => None,
+            false => Some(signal(SignalKind::terminate()).map_err(|error| Failure::new(Exit::Failed, error))?),
+        };
         self.start_command()?;
-        self.listen(&monitor, events, printer).await
+        self.listen(&monitor, events, terminated, printer).await
     }
 
     /// Connects and negotiates, as soon as there is something to connect to.
@@ -151,11 +156,13 @@ impl Wait {
     }
 
     /// Until the command has ended and the events have come.
-    async fn listen(&mut self, monitor: &Monitor, mut events: Events, printer: &Printer) -> Result<Exit, Failure> {
-        let mut terminated = match self.child {
-            Some(_) => Some(signal(SignalKind::terminate()).map_err(|error| Failure::new(Exit::Failed, error))?),
-            None => None,
-        };
+    async fn listen(
+        &mut self,
+        monitor: &Monitor,
+        mut events: Events,
+        mut terminated: Option<Signal>,
+        printer: &Printer,
+    ) -> Result<Exit, Failure> {
         let mut gone = None;
         loop {
             if self.child.is_none() {
@@ -239,7 +246,7 @@ fn terminate(child: &Child) {
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let Some(pid) = pid {
         // It fails only if the command has become another user's: then it is not ours to end.
-        let _ = kill_process(pid, Signal::TERM);
+        let _ = kill_process(pid, rustix::process::Signal::TERM);
     }
 }
 

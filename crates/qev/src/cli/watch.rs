@@ -1,16 +1,22 @@
 //! `qev watch`: events as they happen, straight from the monitors.
 //!
-//! Each monitor has a task that turns what it says into records; one loop selects and counts them; a thread prints.
+//! Each monitor has a task that turns what it says into records, whether we connected to it ([`dial_out`]) or it to us
+//! ([`dial_in`]); one loop selects and counts them; a thread prints.
+
+mod dial_in;
+mod dial_out;
 
 use super::duration;
 use super::select::Select;
-use crate::exit::{Exit, Failure};
-use crate::monitor::{Monitor, ROOM, file_name, hostname};
+use crate::exit::{Exit, Failure, tell};
+use crate::monitor::{Monitor, file_name, hostname};
 use crate::printer::{Closed, Format, Printer};
-use qev_link::{Client, ConnectError, ConnectOptions, EventItem, Events, Target};
+use qev_link::{ConnectError, DialIn, EventItem, Events, Target};
 use qev_record::{Filter, Record};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// How many records of all monitors may wait to be looked at. When they do, monitors go on being read, and each keeps
@@ -18,10 +24,23 @@ use tokio::sync::mpsc;
 const QUEUE: usize = 256;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+It ends with 4 when its last monitor is gone; with --reconnect or --attach it goes on until it is ended.
+
+    qev watch --reconnect vm.sock            connects again when the machine comes back, and shows the gap
+    qev watch --attach /run/qev/attach.sock  QEMUs connect to it: qev attach-args says what to add to them")]
 pub(crate) struct Args {
     /// The monitors to watch: unix:PATH, tcp:HOST:PORT or a path
-    #[arg(required = true, value_name = "TARGET", value_parser = super::target())]
+    #[arg(required_unless_present = "attach", value_name = "TARGET", value_parser = super::target())]
     targets: Vec<Target>,
+
+    /// Listen here for QEMUs that connect by themselves (qev attach-args); repeatable
+    #[arg(long, value_name = "PATH")]
+    attach: Vec<PathBuf>,
+
+    /// Connect again when a monitor is gone, or not there yet: after 0.25 s at first, 10 s at last
+    #[arg(long)]
+    reconnect: bool,
 
     #[command(flatten)]
     select: Select,
@@ -45,24 +64,58 @@ enum Note {
     NotConnected(ConnectError),
 }
 
+/// The way to the loop that selects.
+type Notes = mpsc::Sender<Note>;
+
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let (notes, queue) = mpsc::channel(QUEUE);
     let host = hostname();
     let names = args.targets.iter().map(|target| file_name(target).chars().count()).max().unwrap_or_default();
+    // The handlers stand before the sockets do: whatever ends us, sockets of ours are removed.
+    let mut signals =
+        if args.attach.is_empty() { None } else { Some((on(SignalKind::interrupt())?, on(SignalKind::terminate())?)) };
+    for path in &args.attach {
+        let dial_in = DialIn::bind(path).map_err(|error| Failure::new(Exit::Failed, error))?;
+        tell(&format!("listening at {}", path.display()));
+        tokio::spawn(dial_in::listen(dial_in, Arc::clone(&host), notes.clone()));
+    }
     for target in args.targets {
-        tokio::spawn(follow(target, Arc::clone(&host), notes.clone()));
+        tokio::spawn(dial_out::follow(target, Arc::clone(&host), args.reconnect, notes.clone()));
     }
     drop(notes);
 
     let printer = Printer::start(args.output, names);
     let filter = args.select.filter();
-    let watched = watch(queue, &filter, args.count, &printer);
-    let ended = match args.timeout {
-        Some(timeout) => tokio::time::timeout(timeout, watched).await.unwrap_or(Ok(Exit::TimedOut)),
-        None => watched.await,
+    let ended = {
+        let watched = watch(queue, &filter, args.count, &printer);
+        let watched = async {
+            match args.timeout {
+                Some(timeout) => tokio::time::timeout(timeout, watched).await.unwrap_or(Ok(Exit::TimedOut)),
+                None => watched.await,
+            }
+        };
+        tokio::select! {
+            ended = watched => ended,
+            () = either(&mut signals) => Ok(Exit::Done),
+        }
     };
     printer.finish()?;
     Ok(ended.unwrap_or(Exit::Done))
+}
+
+fn on(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::new(Exit::Failed, error).about("listening for signals"))
+}
+
+/// Until one of the signals comes; for ever when they have their usual effect.
+async fn either(signals: &mut Option<(Signal, Signal)>) {
+    match signals {
+        Some((first, second)) => tokio::select! {
+            _ = first.recv() => {}
+            _ = second.recv() => {}
+        },
+        None => std::future::pending().await,
+    }
 }
 
 /// Until the last monitor is gone, or enough is seen.
@@ -100,26 +153,17 @@ async fn watch(
     Ok(if attached { Exit::Gone } else { failed.unwrap_or(Exit::Gone) })
 }
 
-/// One monitor, from connecting to its end.
-async fn follow(target: Target, host: Arc<str>, notes: mpsc::Sender<Note>) {
-    let (client, events) = match Client::connect(&target, ConnectOptions::default().events(ROOM)).await {
-        Ok(connected) => connected,
-        Err(error) => {
-            // The loop may have ended already; then nobody wants to know.
-            let _ = notes.send(Note::NotConnected(error)).await;
-            return;
-        }
-    };
-    let monitor = Monitor::of(&client, &host, || file_name(&target)).await;
-    let _ = relay(&monitor, events, &notes).await;
-}
-
-/// What one monitor says, as records, until it ends or nobody wants to know any more.
+/// What one monitor says, as records, until it ends or nobody wants to know any more. A gap, if there is one, lies
+/// before it.
 async fn relay(
     monitor: &Monitor,
+    gap: Option<Record>,
     mut events: Events,
-    notes: &mpsc::Sender<Note>,
+    notes: &Notes,
 ) -> Result<(), mpsc::error::SendError<Note>> {
+    if let Some(gap) = gap {
+        notes.send(Note::Record(Box::new(gap))).await?;
+    }
     notes.send(Note::Record(Box::new(monitor.attached()))).await?;
     loop {
         let item = events.next().await;

@@ -8,6 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod attach;
+mod attach_args;
 mod demo;
 mod explain;
 mod program;

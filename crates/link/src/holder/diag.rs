@@ -1,0 +1,178 @@
+//! The kernel's socket diagnostics (`sock_diag(7)`), asked for the Unix sockets that are connected: which were accepted at
+//! which path, and who is at the other end. `/proc/net/unix` does not tell the latter.
+//!
+//! ```text
+//!   us ──► header, unix_diag_req: connected ones, their names and peers
+//!      ◄── header, unix_diag_msg, attributes   for each socket, many to a datagram
+//!      ◄── header: done
+//! ```
+
+use rustix::io::{Errno, Result};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+/// `SOCK_DIAG_BY_FAMILY`: the one thing that can be asked.
+const BY_FAMILY: u16 = 20;
+/// `NLM_F_REQUEST | NLM_F_DUMP`: all of them.
+const DUMP: u16 = 0x301;
+/// `NLMSG_ERROR`
+const ERROR: u16 = 2;
+/// `NLMSG_DONE`
+const DONE: u16 = 3;
+/// `AF_UNIX`
+const UNIX: u8 = 1;
+/// `TCP_ESTABLISHED`, as a set of states.
+const CONNECTED: u32 = 1 << 1;
+/// `UDIAG_SHOW_NAME | UDIAG_SHOW_PEER`
+const NAME_AND_PEER: u32 = 1 | 4;
+/// `UNIX_DIAG_NAME`: where it is bound; what was accepted has the listener's.
+const NAME: u16 = 0;
+/// `UNIX_DIAG_PEER`: the inode of the other end.
+const PEER: u16 = 2;
+
+/// Of `nlmsghdr` and of `unix_diag_msg`, in bytes.
+const HEADER: usize = 16;
+const BODY: usize = 16;
+
+/// How much one datagram of the kernel's may hold.
+const SPACE: usize = 64 << 10;
+
+/// The listener's end of a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Accepted {
+    /// Where it was accepted.
+    pub(super) path: PathBuf,
+    /// The inode of the client's end.
+    pub(super) client: u32,
+}
+
+/// Every connection of this host's (this network namespace's) that was accepted at a path.
+pub(super) fn accepted() -> Result<Vec<Accepted>> {
+    let socket =
+        socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
+    send(&socket, &request(), SendFlags::empty())?;
+    let mut found = Vec::new();
+    let mut space = vec![0; SPACE];
+    loop {
+        let (length, _) = recv(&socket, &mut space[..], RecvFlags::empty())?;
+        let datagram = space.get(..length).unwrap_or_default();
+        if datagram.is_empty() || read(datagram, &mut found)? {
+            return Ok(found);
+        }
+    }
+}
+
+fn request() -> Vec<u8> {
+    let mut request = Vec::with_capacity(40);
+    request.extend_from_slice(&40_u32.to_ne_bytes());
+    request.extend_from_slice(&BY_FAMILY.to_ne_bytes());
+    request.extend_from_slice(&DUMP.to_ne_bytes());
+    // Sequence number and sender: there is one question, and the kernel knows who asks.
+    request.extend_from_slice(&[0; 8]);
+    request.extend_from_slice(&[UNIX, 0, 0, 0]);
+    request.extend_from_slice(&CONNECTED.to_ne_bytes());
+    // Any inode.
+    request.extend_from_slice(&[0; 4]);
+    request.extend_from_slice(&NAME_AND_PEER.to_ne_bytes());
+    // No cookie.
+    request.extend_from_slice(&[0; 8]);
+    request
+}
+
+/// The messages of a datagram. `true` when the last has come.
+fn read(mut datagram: &[u8], found: &mut Vec<Accepted>) -> Result<bool> {
+    while let (Some(length), Some(kind)) = (u32_at(datagram, 0), u16_at(datagram, 4)) {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let Some(message) = datagram.get(HEADER..length) else { return Err(Errno::BADMSG) };
+        match kind {
+            DONE => return Ok(true),
+            // Such as: this kernel was built without it.
+            ERROR => return Err(Errno::NOTSUP),
+            BY_FAMILY => found.extend(entry(message)),
+            _ => {}
+        }
+        datagram = datagram.get(aligned(length)..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+fn entry(message: &[u8]) -> Option<Accepted> {
+    let mut attributes = message.get(BODY..)?;
+    let (mut path, mut client) = (None, None);
+    while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
+        let length = usize::from(length);
+        let value = attributes.get(4..length)?;
+        match kind {
+            NAME => path = value.split(|byte| *byte == 0).next().filter(|path| !path.is_empty()),
+            PEER => client = u32_at(value, 0),
+            _ => {}
+        }
+        attributes = attributes.get(aligned(length)..).unwrap_or_default();
+    }
+    Some(Accepted { path: PathBuf::from(OsStr::from_bytes(path?)), client: client? })
+}
+
+/// Everything starts at a multiple of four.
+fn aligned(length: usize) -> usize {
+    length.saturating_add(3) & !3
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..)?.first_chunk().copied()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..)?.first_chunk().copied()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u16, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut body = vec![UNIX, 1, 1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        for (kind, value) in attributes {
+            body.extend_from_slice(&u16::try_from(4 + value.len()).unwrap().to_ne_bytes());
+            body.extend_from_slice(&kind.to_ne_bytes());
+            body.extend_from_slice(value);
+            body.resize(aligned(body.len()), 0);
+        }
+        let length = u32::try_from(HEADER + body.len()).unwrap();
+        let mut message = length.to_ne_bytes().to_vec();
+        message.extend_from_slice(&kind.to_ne_bytes());
+        message.extend_from_slice(&[0; 10]);
+        message.extend_from_slice(&body);
+        message
+    }
+
+    #[test]
+    fn what_was_accepted_at_a_path_has_a_client() {
+        let nine = 9_u32.to_ne_bytes();
+        let datagram = [
+            message(BY_FAMILY, &[(NAME, b"/run/vm.sock\0"), (PEER, &nine)]),
+            // A client's end has no name, an abstract one no path, one that was left no peer.
+            message(BY_FAMILY, &[(PEER, &nine)]),
+            message(BY_FAMILY, &[(NAME, b"\0abstract"), (PEER, &nine)]),
+            message(BY_FAMILY, &[(NAME, b"/run/x")]),
+            message(77, &[]),
+        ]
+        .concat();
+        let mut found = Vec::new();
+        assert_eq!(read(&datagram, &mut found), Ok(false));
+        assert_eq!(found, [Accepted { path: "/run/vm.sock".into(), client: 9 }]);
+        assert_eq!(read(&message(DONE, &[]), &mut found), Ok(true));
+        assert_eq!(read(&message(ERROR, &[]), &mut found), Err(Errno::NOTSUP));
+    }
+
+    #[test]
+    fn what_is_cut_off_anywhere_is_an_error_or_nothing() {
+        let whole = message(BY_FAMILY, &[(NAME, b"/run/vm.sock\0"), (PEER, &9_u32.to_ne_bytes())]);
+        for length in 0..whole.len() {
+            let mut found = Vec::new();
+            let read = read(&whole[..length], &mut found);
+            assert!(found.is_empty() && read != Ok(true), "cut at {length}");
+        }
+    }
+}
