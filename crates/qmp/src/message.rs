@@ -96,21 +96,21 @@ impl Message {
 fn decode(text: &str) -> Result<Message, SyntaxError> {
     let mut scanner = Scanner::new(text);
     let mut parts = Parts::default();
-    scanner.object(|scanner, name| match name.plain() {
-        Some("timestamp") => parts.timestamp(scanner),
-        Some("event") if scanner.peek() == Some(b'"') => {
+    scanner.object(|scanner, name| match &*name.text() {
+        "timestamp" => parts.timestamp(scanner),
+        "event" if scanner.peek() == Some(b'"') => {
             let name = scanner.string()?;
             parts.event = Some(EventName::from(&*name.text()));
             Ok(())
         }
-        Some("data") => part(&mut parts.data, scanner),
-        Some("return") => part(&mut parts.returned, scanner),
-        Some("error") => part(&mut parts.error, scanner),
-        Some("id") => part(&mut parts.id, scanner),
-        Some("QMP") => part(&mut parts.greeting, scanner),
-        _ => {
+        "data" => part(&mut parts.data, scanner),
+        "return" => part(&mut parts.returned, scanner),
+        "error" => part(&mut parts.error, scanner),
+        "id" => part(&mut parts.id, scanner),
+        "QMP" if scanner.peek() == Some(b'{') => part(&mut parts.greeting, scanner),
+        name => {
             let value = scanner.value()?;
-            parts.extra.insert(name.text().into_owned(), Json::checked(value).value());
+            parts.extra.insert(name.to_owned(), Json::checked(value).value());
             Ok(())
         }
     })?;
@@ -161,13 +161,14 @@ impl<'a> Parts<'a> {
     }
 
     fn message(self, text: &str) -> Message {
-        if let Some(greeting) = self.greeting {
-            return Message::Greeting(Greeting::read(&Json::checked(greeting).value()));
+        if let (Some(greeting), None) = (self.greeting, &self.event) {
+            return Message::Greeting(Greeting::read(&Json::checked(greeting)));
         }
         if let Some(name) = self.event {
             let mut extra = self.extra;
             // An event has none of these; if one does, it is kept like any member that nobody knows.
-            for (name, value) in [("id", self.id), ("return", self.returned), ("error", self.error)] {
+            let others = [("id", self.id), ("return", self.returned), ("error", self.error), ("QMP", self.greeting)];
+            for (name, value) in others {
                 if let Some(value) = value {
                     extra.insert(name, Json::checked(value).value());
                 }
@@ -181,30 +182,34 @@ impl<'a> Parts<'a> {
         }
         let result = match (self.returned, self.error) {
             (Some(returned), _) => Ok(Json::checked(returned)),
-            (None, Some(error)) => Err(read_error(&Json::checked(error).value())),
+            (None, Some(error)) => Err(read_error(&Json::checked(error))),
             (None, None) => return Message::Unknown(Json::checked(text)),
         };
         Message::Reply(Reply { id: self.id.map(Json::checked), result })
     }
 }
 
-fn read_error(error: &Value) -> QmpError {
-    let text = |name| error.get(name).and_then(Value::as_str);
-    let desc = text("desc").map_or_else(|| error.to_string(), str::to_owned);
-    QmpError::new(text("class").unwrap_or("GenericError").into(), desc)
+fn read_error(error: &Json) -> QmpError {
+    let text = |name| error.get(name).and_then(|text| text.text());
+    let desc = text("desc").unwrap_or_else(|| error.to_string());
+    QmpError::new(text("class").as_deref().unwrap_or("GenericError").into(), desc)
 }
 
 impl Greeting {
     /// A greeting without what is missing in it: a server that is not QEMU may leave out anything.
-    fn read(qmp: &Value) -> Greeting {
+    fn read(qmp: &Json) -> Greeting {
         let version = qmp.get("version");
-        let number = |name| version.and_then(|v| v.get("qemu")?.get(name)?.as_i64()).unwrap_or(0);
-        let package = version.and_then(|v| v.get("package")?.as_str()).unwrap_or_default();
-        let capabilities = qmp.get("capabilities").and_then(Value::as_array).unwrap_or_default();
+        let qemu = version.as_ref().and_then(|version| version.get("qemu"));
+        let number = |name| qemu.as_ref().and_then(|qemu| qemu.get(name)?.as_str().parse().ok()).unwrap_or(0);
+        let package = version.as_ref().and_then(|version| version.get("package")?.text());
+        let mut capabilities = Vec::new();
+        if let Some(offered) = qmp.get("capabilities") {
+            offered.elements(|capability| capabilities.extend(Json::checked(capability).text()));
+        }
         Greeting {
             version: QemuVersion { major: number("major"), minor: number("minor"), micro: number("micro") },
-            package: package.to_owned(),
-            capabilities: capabilities.iter().filter_map(|c| c.as_str().map(str::to_owned)).collect(),
+            package: package.unwrap_or_default(),
+            capabilities,
         }
     }
 

@@ -56,7 +56,8 @@ impl AcpiDeviceOst {
                 inside = Some(extra);
                 return Ok(true);
             }
-            info.take(name, scanner)
+            // Beside an `info` nothing is known.
+            if inside.is_some() { Ok(false) } else { info.take(name, scanner) }
         })?;
         let (extra, extra_beside_info) = match inside {
             Some(extra) => (extra, beside),

@@ -128,10 +128,12 @@ pub(super) fn backwards_inside(value: Value) -> Value {
     }
 }
 
-/// Puts the members that have no place in a type back beside those that have.
+/// Puts the members that have no place in a type back beside those that have, and never over them.
 pub(super) fn put_back(object: &mut Object, extra: &Object) {
     for (name, value) in extra.iter() {
-        object.insert(name.to_owned(), value.clone());
+        if object.get(name).is_none() {
+            object.insert(name.to_owned(), value.clone());
+        }
     }
 }
 

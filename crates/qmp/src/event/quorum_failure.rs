@@ -35,7 +35,8 @@ impl QuorumFailure {
             match name {
                 "reference" => reference = Some(fields.string(scanner, "reference")?),
                 "sector-num" => sector_num = Some(fields.integer(scanner, "sector-num")?),
-                "sectors-count" | "sector-count" => {
+                // One dialect has the one, the other the other; whoever has both means something that we do not know.
+                "sectors-count" | "sector-count" if sector_count.is_none() => {
                     sector_count = Some(fields.integer(scanner, "sectors-count")?);
                 }
                 _ => return Ok(false),

@@ -55,7 +55,8 @@ impl QuorumReportBad {
                 "error" => error = Some(fields.string(scanner, "error")?),
                 "node-name" => node_name = Some(fields.string(scanner, "node-name")?),
                 "sector-num" => sector_num = Some(fields.integer(scanner, "sector-num")?),
-                "sectors-count" | "sector-count" => {
+                // One dialect has the one, the other the other; whoever has both means something that we do not know.
+                "sectors-count" | "sector-count" if sector_count.is_none() => {
                     sector_count = Some(fields.integer(scanner, "sectors-count")?);
                 }
                 _ => return Ok(false),

@@ -10,6 +10,8 @@ use std::fmt;
 /// The `data` of an event and the `return` of a reply are carried as this: nothing is lost on the way, whatever it
 /// holds, and nobody pays for values that nobody looks at. The text may hold `inf` and `nan`, which QEMU prints and
 /// JSON does not know; [`Json::strict`] is for those who pass it on.
+///
+/// Equality is that of the text: `{"a":1}` is not `{"a": 1}`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Json(Box<str>);
 
@@ -76,13 +78,24 @@ impl Json {
         });
     }
 
+    /// Calls `each` with the text of each element of an array; with nothing, if it is not an array.
+    pub fn elements(&self, mut each: impl FnMut(&str)) {
+        // An error can only mean that it is not an array: then there are no elements.
+        let _ = Scanner::new(&self.0).array(|scanner| {
+            each(scanner.value()?);
+            Ok::<_, SyntaxError>(())
+        });
+    }
+
     /// The string that this is, if it is one.
     pub fn text(&self) -> Option<String> {
         Scanner::new(&self.0).string().ok().map(|s| s.text().into_owned())
     }
 
-    /// The document as JSON that any reader takes, on one line: numbers that JSON cannot say become strings (`"inf"`),
-    /// and anything that is not printable ASCII is escaped, so it cannot act on a terminal.
+    /// The document as JSON that other readers take, on one line: numbers that JSON cannot say become strings (`"inf"`),
+    /// and anything that is not printable ASCII is escaped, so it cannot act on a terminal. Where that takes a change,
+    /// numbers are printed anew, with 17 digits at most. It is nested as deep as it was: up to 1024, which is more than
+    /// some readers take.
     pub fn strict(&self) -> std::borrow::Cow<'_, str> {
         if self.0.bytes().all(|b| (0x20..0x7F).contains(&b)) && !self.is_beyond_json() {
             return (&*self.0).into();
@@ -90,11 +103,8 @@ impl Json {
         finite(self.value()).print(Order::Given, Layout::Line).into()
     }
 
-    /// Whether it holds `inf` or `nan`; most documents need no look at their grammar to tell.
-    fn is_beyond_json(&self) -> bool {
-        if !self.0.contains("inf") && !self.0.contains("nan") {
-            return false;
-        }
+    /// Whether it holds what QEMU prints, or takes, and JSON does not know.
+    pub(crate) fn is_beyond_json(&self) -> bool {
         let mut scanner = Scanner::new(&self.0);
         scanner.value().is_err() || scanner.met_beyond_json()
     }
@@ -159,11 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn what_json_cannot_say_is_said_in_strings() {
+    fn what_json_cannot_say_is_said_otherwise() {
         let strict = |text| Json::parse(text).unwrap().strict().into_owned();
         assert_eq!(strict(r#"{"a": inf, "b": [-nan]}"#), r#"{"a": "inf", "b": ["-nan"]}"#);
         assert_eq!(strict("{\n    \"a\": \"\u{202e}\"\n}"), r#"{"a": "\u202E"}"#);
         assert_eq!(strict(r#"{"info":  1e3}"#), r#"{"info":  1e3}"#);
         assert_eq!(strict(r#"{"a":  1}"#), r#"{"a":  1}"#);
+        assert_eq!(strict(r#"[1e999, -1e400]"#), r#"["inf", "-inf"]"#);
+        assert_eq!(strict(r#"["it\'s", "\uD83D"]"#), r#"["it's", "\uFFFD"]"#);
     }
 }
