@@ -1,11 +1,12 @@
 //! The client's side of a session: bytes in, events and replies out, and bytes to send.
 //!
 //! ```text
-//!                  greeting             reply to qmp_capabilities
-//!   Connecting ───────────────► Negotiating ───────────────► Ready
-//!        ▲                          │ error                    │ another greeting: QEMU took
-//!        │                          ▼                          │ the connection for a new one
-//!        └────────────────────── Refused ◄───(Negotiating)◄────┘
+//!                 greeting              reply to qmp_capabilities
+//!   Connecting ─────────────► Negotiating ───────────────────────► Ready
+//!                               ▲   │                                │
+//!                      greeting │   │ error                          │ greeting: the peer takes
+//!                               │   ▼                                │ the connection for a new one
+//!                              Refused        Negotiating ◄──────────┘
 //! ```
 //!
 //! Events may come in any phase once `qmp_capabilities` is on its way, before its reply too. A reply is matched to its
@@ -13,7 +14,7 @@
 
 use crate::error::QmpError;
 use crate::event::Event;
-use crate::frame::{FrameReader, Garbage, GarbageReason, Piece};
+use crate::frame::{FrameReader, Garbage, GarbageReason, MAX_FRAME, Piece, SAMPLE};
 use crate::json::{Json, Object};
 use crate::message::{Greeting, Message, Reply};
 use std::collections::BTreeSet;
@@ -25,7 +26,7 @@ pub const MAX_PENDING: usize = 1024;
 /// What the client has for its user.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Incoming {
-    /// The peer has greeted; the answer is on its way out.
+    /// The peer has greeted; the answer is on its way out. Commands that were under way will not be answered.
     Greeting(Greeting),
     /// Capabilities are negotiated: commands may be sent.
     Ready,
@@ -58,6 +59,8 @@ pub enum ExecuteError {
     TooManyPending,
     /// Out-of-band execution was not negotiated.
     NoOob,
+    /// The arguments are not a JSON object as any peer takes it: they hold `inf`, or are no object.
+    NotJson,
 }
 
 impl fmt::Display for ExecuteError {
@@ -66,6 +69,7 @@ impl fmt::Display for ExecuteError {
             ExecuteError::NotReady => f.write_str("capabilities are not negotiated yet"),
             ExecuteError::TooManyPending => write!(f, "{MAX_PENDING} commands are under way already"),
             ExecuteError::NoOob => f.write_str("out-of-band execution was not negotiated"),
+            ExecuteError::NotJson => f.write_str("the arguments are not an object of plain JSON"),
         }
     }
 }
@@ -95,8 +99,14 @@ pub struct Client {
 impl Client {
     /// A client that waits for the greeting, and then enables out-of-band execution if it is wanted and offered.
     pub fn new(want_oob: bool) -> Client {
+        Client::with_limit(want_oob, MAX_FRAME)
+    }
+
+    /// The same, for messages of up to this many bytes. What a message takes in memory while it is looked at may be many
+    /// times its size.
+    pub fn with_limit(want_oob: bool, limit: usize) -> Client {
         Client {
-            frames: FrameReader::new(),
+            frames: FrameReader::with_limit(limit),
             phase: Phase::Connecting,
             want_oob,
             oob: false,
@@ -140,7 +150,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Before capabilities are negotiated, and when [`MAX_PENDING`] commands are under way.
+    /// Before capabilities are negotiated, when [`MAX_PENDING`] commands are under way, and when the arguments are not a
+    /// JSON object.
     pub fn execute(&mut self, command: &str, arguments: Option<&Json>) -> Result<u64, ExecuteError> {
         self.submit("execute", command, arguments)
     }
@@ -151,7 +162,7 @@ impl Client {
     ///
     /// As [`Client::execute`], and when out-of-band execution was not negotiated.
     pub fn execute_oob(&mut self, command: &str, arguments: Option<&Json>) -> Result<u64, ExecuteError> {
-        if !self.oob {
+        if self.phase == Phase::Ready && !self.oob {
             return Err(ExecuteError::NoOob);
         }
         self.submit("exec-oob", command, arguments)
@@ -164,7 +175,7 @@ impl Client {
 
     /// Whether out-of-band execution was negotiated.
     pub fn has_oob(&self) -> bool {
-        self.oob
+        self.oob && self.phase == Phase::Ready
     }
 
     /// What is to be written to the peer.
@@ -178,6 +189,10 @@ impl Client {
         }
         if self.pending.len() >= MAX_PENDING {
             return Err(ExecuteError::TooManyPending);
+        }
+        // A peer answers what it cannot read with errors that have no id: nobody could tell what they are about.
+        if arguments.is_some_and(|json| !json.as_str().trim_start().starts_with('{') || json.is_beyond_json()) {
+            return Err(ExecuteError::NotJson);
         }
         Ok(self.send(verb, command, arguments))
     }
@@ -210,9 +225,9 @@ impl Client {
     fn take_reply(&mut self, reply: Reply) -> Incoming {
         let id = match &reply.id {
             Some(id) => id.as_str().parse().ok().filter(|id| self.pending.contains(id)),
-            // An error about what is not even JSON has no id. We send JSON, one command after the other: it is about the
-            // oldest that is under way.
-            None if reply.result.is_err() => self.pending.first().copied(),
+            // An error about what is not even JSON has no id. If one command is under way it is about that; else nobody
+            // can tell, and a wrong answer would be worse than none.
+            None if reply.result.is_err() && self.pending.len() == 1 => self.pending.first().copied(),
             None => None,
         };
         let Some(id) = id else {
@@ -238,7 +253,7 @@ impl Client {
 fn not_json(frame: &[u8], at: usize) -> Garbage {
     Garbage {
         bytes: frame.len(),
-        sample: frame.iter().copied().take(120).collect(),
+        sample: frame.iter().copied().take(SAMPLE).collect(),
         reason: GarbageReason::NotJson { at },
     }
 }

@@ -8,7 +8,8 @@
 //! - a line end inside a string: JSON has none there;
 //! - a `{` that is the first byte of a line: inside a message, even a pretty one, none is;
 //! - the byte 0xFF, which QEMU's protocol sets aside for this;
-//! - a size or depth past the limit.
+//! - a closing bracket that nothing opened;
+//! - a size past the limit.
 //!
 //! What was begun is then reported as [`Garbage`], like anything else that stands between messages, and reading goes on.
 
@@ -18,7 +19,10 @@ use std::fmt;
 pub const MAX_FRAME: usize = 64 << 20;
 
 /// How much of some garbage is kept to be shown, in bytes.
-const SAMPLE: usize = 120;
+pub(crate) const SAMPLE: usize = 120;
+
+/// How much room is kept for what comes next, in bytes: one long message must not cost memory for ever.
+const KEPT: usize = 64 << 10;
 
 /// Garbage without an end is reported in pieces of this size, in bytes.
 const GARBAGE_PIECE: usize = 4096;
@@ -51,7 +55,7 @@ pub enum GarbageReason {
     BetweenMessages,
     /// A message began and did not end.
     BrokenOff,
-    /// A message is longer than the limit.
+    /// A message is longer than the reader's limit.
     TooLong,
     /// The brackets match, but it is not JSON at this byte.
     NotJson {
@@ -65,7 +69,7 @@ impl fmt::Display for Garbage {
         let why = match self.reason {
             GarbageReason::BetweenMessages => "between messages",
             GarbageReason::BrokenOff => "of a message that breaks off",
-            GarbageReason::TooLong => "of a message longer than 64 MiB",
+            GarbageReason::TooLong => "of a message that is too long",
             GarbageReason::NotJson { at } => {
                 return write!(f, "{} bytes that are not JSON at byte {at}: {}", self.bytes, self.shown());
             }
@@ -100,7 +104,7 @@ enum State {
     Between { garbage: usize },
     /// In a message.
     Inside(Inside),
-    /// In a message that is too long: until a line begins with `{`.
+    /// In a message that is given up, but not at its end: until a line begins with `{`.
     Skipping { skipped: usize, line_start: bool },
 }
 
@@ -117,7 +121,12 @@ struct Inside {
 enum Step {
     More,
     Complete,
-    Broken { consumed: bool },
+    Broken {
+        consumed: bool,
+    },
+    /// A bracket is closed that was not opened. What follows on this line may be the inside of what is broken, and must
+    /// not be taken for a message.
+    Mismatch,
 }
 
 impl Default for FrameReader {
@@ -143,8 +152,8 @@ impl FrameReader {
         self.buffer.drain(..self.start);
         self.at -= self.start;
         self.start = 0;
-        if self.buffer.is_empty() && self.buffer.capacity() > 64 << 10 {
-            self.buffer = Vec::new();
+        if self.buffer.len() < KEPT && self.buffer.capacity() > KEPT {
+            self.buffer.shrink_to(KEPT);
         }
         self.buffer.extend_from_slice(bytes);
     }
@@ -169,7 +178,12 @@ impl FrameReader {
                     Found::Garbage(garbage) => return Some(Piece::Garbage(garbage)),
                 },
                 State::Skipping { skipped, line_start } => {
-                    return self.skip(skipped, line_start).map(Piece::Garbage);
+                    if let Some(garbage) = self.skip(skipped, line_start) {
+                        return Some(Piece::Garbage(garbage));
+                    }
+                    if matches!(self.state, State::Skipping { .. }) {
+                        return None;
+                    }
                 }
             }
         }
@@ -183,7 +197,11 @@ impl FrameReader {
             State::Inside(_) => GarbageReason::BrokenOff,
             State::Skipping { skipped, .. } => {
                 self.begin_between(self.buffer.len());
-                return Some(Garbage { bytes: skipped, sample: Vec::new(), reason: GarbageReason::TooLong });
+                return (skipped > 0).then_some(Garbage {
+                    bytes: skipped,
+                    sample: Vec::new(),
+                    reason: GarbageReason::BrokenOff,
+                });
             }
         };
         self.at = self.buffer.len();
@@ -222,8 +240,7 @@ impl FrameReader {
     }
 
     fn inside(&mut self, mut inside: Inside) -> Option<Found> {
-        // A message may go one byte past the limit before it is given up: it is looked at after the byte.
-        let most = (self.start + self.limit + 1).min(self.buffer.len());
+        let most = self.start.saturating_add(self.limit).min(self.buffer.len());
         while let Some(bytes) = self.buffer.get(self.at..most).filter(|bytes| !bytes.is_empty()) {
             let plain = inside.plain_run(bytes);
             self.at += plain;
@@ -235,11 +252,17 @@ impl FrameReader {
                     self.at += usize::from(consumed);
                     return Some(Found::Garbage(self.cut(GarbageReason::BrokenOff)));
                 }
+                Step::Mismatch => {
+                    let garbage = self.cut(GarbageReason::BrokenOff);
+                    self.state = State::Skipping { skipped: 0, line_start: false };
+                    return Some(Found::Garbage(garbage));
+                }
             }
         }
-        if self.at - self.start > self.limit {
+        if self.at - self.start >= self.limit {
+            let line_start = inside.line_start && !inside.string;
             let garbage = self.cut(GarbageReason::TooLong);
-            self.state = State::Skipping { skipped: 0, line_start: false };
+            self.state = State::Skipping { skipped: 0, line_start };
             return Some(Found::Garbage(garbage));
         }
         self.state = State::Inside(inside);
@@ -251,7 +274,11 @@ impl FrameReader {
         while let Some(&byte) = self.buffer.get(self.at) {
             if byte == b'{' && line_start {
                 self.begin_between(self.at);
-                return Some(Garbage { bytes: skipped, sample: Vec::new(), reason: GarbageReason::TooLong });
+                return (skipped > 0).then_some(Garbage {
+                    bytes: skipped,
+                    sample: Vec::new(),
+                    reason: GarbageReason::BrokenOff,
+                });
             }
             line_start = byte == b'\n';
             skipped += 1;
@@ -342,7 +369,7 @@ impl Inside {
         }
         self.line_start = false;
         if self.braces < 0 || self.brackets < 0 {
-            return Step::Broken { consumed: true };
+            return Step::Mismatch;
         }
         if self.braces == 0 && self.brackets == 0 { Step::Complete } else { Step::More }
     }
@@ -404,7 +431,9 @@ mod tests {
         check(b"{\"a\\\r\n{}", &["!{\"a\\\r", "{}"]);
         check(b"{\"a\xFF{}", &["!{\"a\u{FFFD}", "{}"]);
         check(b"]}x{}", &["!]}x", "{}"]);
-        check(b"{]\n{}", &["!{]", "{}"]);
+        check(b"{]\n{}", &["!{", "!", "{}"]);
+        // What is inside of a broken message is no message, whatever it looks like.
+        check(b"{\"event\": ], \"data\": {\"event\": \"FAKE\"}}\r\n{}", &["!{\"event\": ", "!", "{}"]);
         check(b"QEMU 7.2.22 monitor - type 'help'\r\n(qemu) ", &["!QEMU 7.2.22 monitor - type 'help'\r", "!(qemu) "]);
     }
 
@@ -414,9 +443,24 @@ mod tests {
         reader.feed(b"{\"a\": \"0123456789012345678901234567890\"}\r\n{\"b\": 2}");
         let Some(Piece::Garbage(garbage)) = reader.next_piece() else { panic!("expected garbage") };
         assert_eq!(garbage.reason, GarbageReason::TooLong);
-        assert!(matches!(reader.next_piece(), Some(Piece::Garbage(g)) if g.reason == GarbageReason::TooLong));
+        assert!(matches!(reader.next_piece(), Some(Piece::Garbage(g)) if g.bytes == 26));
         assert_eq!(reader.next_piece(), Some(Piece::Frame(b"{\"b\": 2}")));
         assert_eq!(reader.pending(), 0);
+    }
+
+    #[test]
+    fn the_limit_is_met_by_any_byte_even_a_line_end() {
+        let mut reader = FrameReader::with_limit(5);
+        reader.feed(b"{\"a\"\n{\"b\"}\n{}");
+        assert!(matches!(reader.next_piece(), Some(Piece::Garbage(_))));
+        let mut frames = Vec::new();
+        while let Some(piece) = reader.next_piece() {
+            if let Piece::Frame(frame) = piece {
+                frames.push(frame.to_vec());
+            }
+        }
+        assert_eq!(frames, [&b"{\"b\"}"[..], b"{}"]);
+        assert!(FrameReader::with_limit(usize::MAX).next_piece().is_none());
     }
 
     #[test]

@@ -80,7 +80,8 @@ impl Session {
         }
     }
 
-    /// Answers a request. Replies to requests that are not out of band must go out in the order of the requests.
+    /// Answers a request, each once. Replies to requests that are not out of band must go out in the order of the requests:
+    /// that is the caller's part, and [`Session::next_request`] may write the answer to a broken one at once.
     pub fn respond(&mut self, id: Option<Value>, result: Result<Value, QmpError>) {
         let mut reply = match result {
             Ok(value) => Object::new().with("return", value),

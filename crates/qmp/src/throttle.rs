@@ -69,13 +69,20 @@ impl Throttle {
         Throttle { version, keys: Vec::new() }
     }
 
-    /// An event happened: it is given back if it is to be sent now, and held if not.
+    /// An event happened: it is given back if it is to be sent now, and held if not. What is due is to be taken with
+    /// [`Throttle::expire`] first, or this event overtakes it.
+    #[must_use = "an event that is given back is to be sent"]
     pub fn push(&mut self, event: Event, now: Duration) -> Option<Event> {
         let Some(member) = throttle_key(event.name.as_str(), self.version) else {
             return Some(event);
         };
         let key = member.and_then(|member| event.data.as_ref()?.get(member)).map(|key| key.value());
         match self.keys.iter_mut().find(|held| event.name == *held.event.as_str() && held.key == key) {
+            // Its second is over, and nothing was held: as if the key were forgotten already.
+            Some(held) if held.until <= now && held.last.is_none() => {
+                held.until = now + PERIOD;
+                Some(event)
+            }
             Some(held) => {
                 held.last = Some(event);
                 None
@@ -94,6 +101,7 @@ impl Throttle {
     }
 
     /// Time has passed: what was held long enough, in the order in which its second ended.
+    #[must_use = "these events are to be sent"]
     pub fn expire(&mut self, now: Duration) -> Vec<Event> {
         let mut due = Vec::new();
         self.keys.sort_by_key(|held| held.until);
@@ -147,6 +155,7 @@ mod tests {
         assert_eq!(throttle.deadline(), Some(ms(1004)));
         assert_eq!(throttle.expire(ms(1003)), []);
         assert_eq!(throttle.expire(ms(1004)), [balloon(128, 300)]);
+        assert_eq!(throttle.deadline(), Some(ms(2004)));
         // Another second runs; with nothing held at its end, the key is forgotten.
         assert_eq!(throttle.push(balloon(130, 1500), ms(1500)), None);
         assert_eq!(throttle.expire(ms(2004)), [balloon(130, 1500)]);
@@ -180,6 +189,10 @@ mod tests {
     #[test]
     fn the_table_is_qemus() {
         for (event, version, expected) in [
+            ("WATCHDOG", (1, 2), Some(None)),
+            ("RTC_CHANGE", (1, 1), None),
+            ("QUORUM_REPORT_BAD", (2, 5), Some(None)),
+            ("QUORUM_REPORT_BAD", (2, 6), Some(Some("node-name"))),
             ("BALLOON_CHANGE", (1, 1), None),
             ("BALLOON_CHANGE", (1, 2), Some(None)),
             ("QUORUM_FAILURE", (10, 2), Some(None)),

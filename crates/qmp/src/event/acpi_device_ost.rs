@@ -46,22 +46,24 @@ impl AcpiDeviceOst {
     const FIELDS: Fields = Fields { event: Self::NAME };
 
     pub(super) fn decode(data: Option<&Json>) -> Result<AcpiDeviceOst, EventError> {
-        let mut info = Info::default();
+        let mut flat = Info::default();
         let mut beside = Object::new();
         let mut inside = None;
         Self::FIELDS.read(data, &mut beside, |name, scanner| {
-            if name == "info" && scanner.peek() == Some(b'{') {
-                let mut extra = Object::new();
-                Self::FIELDS.walk(scanner, &mut extra, &mut |name, scanner| info.take(name, scanner))?;
-                inside = Some(extra);
-                return Ok(true);
+            if name != "info" || scanner.peek() != Some(b'{') {
+                return flat.take(name, scanner);
             }
-            // Beside an `info` nothing is known.
-            if inside.is_some() { Ok(false) } else { info.take(name, scanner) }
+            let (mut info, mut extra) = (Info::default(), Object::new());
+            Self::FIELDS.walk(scanner, &mut extra, &mut |name, scanner| info.take(name, scanner))?;
+            inside = Some((info, extra));
+            Ok(true)
         })?;
-        let (extra, extra_beside_info) = match inside {
-            Some(extra) => (extra, beside),
-            None => (beside, Object::new()),
+        let (info, extra, extra_beside_info) = match inside {
+            Some((info, extra)) => {
+                flat.put_into(&mut beside);
+                (info, extra, beside)
+            }
+            None => (flat, beside, Object::new()),
         };
         Ok(AcpiDeviceOst {
             device: info.device,
@@ -114,6 +116,21 @@ impl Info {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Beside an `info` these are members like any other.
+    fn put_into(self, beside: &mut Object) {
+        let texts = [("device", self.device), ("slot", self.slot)];
+        for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text?))) {
+            beside.insert(name, &*text);
+        }
+        if let Some(slot_type) = self.slot_type {
+            beside.insert("slot-type", slot_type.as_str());
+        }
+        let numbers = [("source", self.source), ("status", self.status)];
+        for (name, number) in numbers.into_iter().filter_map(|(name, number)| Some((name, number?))) {
+            beside.insert(name, number);
+        }
     }
 }
 

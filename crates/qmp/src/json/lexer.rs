@@ -69,7 +69,7 @@ impl Lexer {
         Lexer { state: State::Start, token: Vec::new() }
     }
 
-    /// Whether a token was begun and may go on.
+    /// How many bytes the token that was begun has so far.
     pub(super) fn token_size(&self) -> usize {
         self.token.len()
     }

@@ -42,7 +42,7 @@ impl Object {
         printer.out
     }
 
-    /// Names and values in the order of QEMU's hash table: the order in which it prints them, and checks arguments.
+    /// Names and values in the order of QEMU's hash table: the order in which it prints them.
     pub fn in_qemu_order(&self) -> Vec<(&str, &Value)> {
         // A chain of the table runs from its newest entry on; the sort keeps equal chains as they are.
         let mut members: Vec<_> = self.iter().rev().collect();

@@ -263,10 +263,11 @@ impl<'a> Parser<'a> {
 /// A string token to the string: QEMU takes no non-characters, no half pairs, and `C0 80` for a NUL.
 fn string(token: &[u8]) -> Result<String, ParseError> {
     let mut rest = token.get(1..token.len().saturating_sub(1)).unwrap_or_default();
+    let quote = token.first().copied().unwrap_or(b'"');
     let mut out = String::with_capacity(rest.len());
     while let Some(&byte) = rest.first() {
         if byte == b'\\' {
-            rest = escape(rest, &mut out)?;
+            rest = escape(rest, quote, &mut out)?;
             continue;
         }
         let run = rest.iter().position(|&b| b == b'\\').unwrap_or(rest.len());
@@ -303,7 +304,7 @@ fn push_utf8(mut bytes: &[u8], out: &mut String) -> Result<(), ParseError> {
 }
 
 /// Resolves the escape at the start of `text`, and gives what is behind it.
-fn escape<'a>(text: &'a [u8], out: &mut String) -> Result<&'a [u8], ParseError> {
+fn escape<'a>(text: &'a [u8], quote: u8, out: &mut String) -> Result<&'a [u8], ParseError> {
     let Some((&kind, behind)) = text.get(1..).and_then(<[u8]>::split_first) else {
         return error("invalid escape sequence in string");
     };
@@ -316,9 +317,11 @@ fn escape<'a>(text: &'a [u8], out: &mut String) -> Result<&'a [u8], ParseError> 
         b't' => '\t',
         b'u' => {
             let Some((c, length)) = code_point(behind) else {
-                let shown = text.get(..6).unwrap_or(text);
+                // Of a good pair that is no character both halves are shown.
+                let length = if is_pair(behind) { 12 } else { 6 };
+                let shown = text.get(..length).unwrap_or(text);
                 // The token's closing quote is shown too when the digits run into it.
-                let quote = if text.len() < 6 { "\"" } else { "" };
+                let quote = if text.len() < length { char::from(quote).to_string() } else { String::new() };
                 return error(format_args!(
                     "{}{quote} is not a valid Unicode character",
                     String::from_utf8_lossy(shown)
@@ -334,18 +337,24 @@ fn escape<'a>(text: &'a [u8], out: &mut String) -> Result<&'a [u8], ParseError> 
 
 /// The character that stands behind `\u`, and how many bytes it took.
 fn code_point(text: &[u8]) -> Option<(char, usize)> {
-    let unit = |at: usize| {
-        let digits = text.get(at..at + 4).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
-        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-    };
-    let (c, length) = match unit(0)? {
-        high @ 0xD800..0xDC00 => {
-            let low = unit(6).filter(|low| text.get(4..6) == Some(b"\\u") && (0xDC00..0xE000).contains(low))?;
-            (0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00), 10)
-        }
+    let (c, length) = match unit(text, 0)? {
+        high @ 0xD800..0xDC00 if is_pair(text) => (0x1_0000 + ((high - 0xD800) << 10) + (unit(text, 6)? - 0xDC00), 10),
         unit => (unit, 4),
     };
     char::from_u32(c).filter(|&c| is_character(c)).map(|c| (c, length))
+}
+
+/// Whether two halves of a surrogate pair stand behind `\u`.
+fn is_pair(text: &[u8]) -> bool {
+    matches!(unit(text, 0), Some(0xD800..0xDC00))
+        && text.get(4..6) == Some(b"\\u")
+        && matches!(unit(text, 6), Some(0xDC00..0xE000))
+}
+
+/// The four hexadecimal digits at this place.
+fn unit(text: &[u8], at: usize) -> Option<u32> {
+    let digits = text.get(at..at + 4).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// Unicode sets 66 code points aside as non-characters; QEMU takes none of them.
@@ -372,6 +381,19 @@ mod tests {
     fn documents_may_touch() {
         assert_eq!(documents(b"{}[]12{}\"x\"'y'true\n").len(), 7);
         assert_eq!(documents(b"1{}"), [Ok(Value::Int(1)), Ok(super::super::Object::new().into())]);
+    }
+
+    #[test]
+    fn what_is_no_character_is_shown_as_qemu_shows_it() {
+        for (text, shown) in [
+            (r#""\udbff\udfff""#, r"\udbff\udfff"),
+            (r#""\udbffx""#, r"\udbff"),
+            (r"'\u12'", r"\u12'"),
+            (r#""\u12""#, r#"\u12""#),
+        ] {
+            let expected = format!("JSON parse error, {shown} is not a valid Unicode character");
+            assert_eq!(documents(text.as_bytes()), [Err(expected)]);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A [`Scanner`] walks over one document and hands out slices of it. That is all an event needs: its name,
 //! its time, and where its `data` begins and ends. It takes what QEMU prints, so `inf` and `nan` are numbers
-//! here; everything else is RFC 8259.
+//! here, and the escape `\'` that QEMU takes; everything else is RFC 8259.
 
 use std::borrow::Cow;
 
@@ -312,6 +312,8 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let rest = self.text.as_bytes().get(start..).unwrap_or_default();
         self.at += rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
+        // No double has more digits before its point.
+        self.beyond_json |= self.at - start > 308;
         if self.at == start { Err(self.expected(expected)) } else { Ok(()) }
     }
 

@@ -197,3 +197,27 @@ fn an_event_without_a_type_of_its_own_is_carried_whole() {
     assert_eq!(other.name, "GUEST_ASCENDED");
     assert_eq!(other.data, Some(Json::parse(r#"{"to": "cloud"}"#).unwrap()));
 }
+
+#[test]
+fn what_comes_twice_or_beside_does_not_push_aside_what_is_known() {
+    for text in [
+        r#"{"event": "QUORUM_FAILURE", "data": {"reference": "q0", "sectors-count": 5, "sector-count": 6, "sector-num": 1}}"#,
+        r#"{"event": "ACPI_DEVICE_OST", "data": {"slot": "9", "info": {"source": 1, "status": 0, "slot": "0", "slot-type": "DIMM"}}}"#,
+    ] {
+        let event = event(text);
+        let typed = event.typed().unwrap();
+        match &typed {
+            Typed::QuorumFailure(failure) => assert_eq!(failure.sector_count, 5),
+            Typed::AcpiDeviceOst(ost) => assert_eq!(&*ost.slot, "0"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(Event::new(&typed, None, Dialect::Qemu).data.unwrap().value(), event.data.unwrap().value());
+    }
+    for (text, printed) in [
+        (r#"{"event": {"x": 1}, "event": "STOP"}"#, r#"{"event": "STOP"}"#),
+        (r#"{"event": "STOP", "QMP": {}}"#, r#"{"event": "STOP", "QMP": {}}"#),
+        (r#"{"\u0065vent": "STOP"}"#, r#"{"event": "STOP"}"#),
+    ] {
+        assert_eq!(event(text).print(Dialect::Qemu, Layout::Line), printed, "{text}");
+    }
+}

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod both_ends;
 mod catalogue;
 mod document;
 mod exchanges;
