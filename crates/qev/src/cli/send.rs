@@ -25,8 +25,8 @@ With --wait it listens before it sends, so the event cannot be missed; what came
 
     qev send vm.sock device_del '{\"id\": \"d1\"}' --wait DEVICE_DELETED --where data.device=d1
 
-The reply is printed first, then the record of the event. A command that fails ends it with 1, and nothing is
-waited for; 124 says that the time is over, 4 that the machine went away first.")]
+The reply is printed first, then the record of the event. A command that fails ends it with 1, and nothing is waited \
+for; 124 says that the time is over, 4 that the machine went away first.")]
 pub(crate) struct Args {
     /// The monitor: unix:PATH, tcp:HOST:PORT or a path
     #[arg(value_parser = super::target())]

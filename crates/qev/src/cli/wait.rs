@@ -33,16 +33,19 @@ const ENDING: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Events are listened for before COMMAND is started, so none of its doing is missed; one that comes while it
-still runs counts. A socket that is not there yet is waited for.
+Events are listened for before COMMAND is started, so none of its doing is missed; one that comes while it still runs \
+counts. A socket that is not there yet is waited for.
 
     qev wait vm.sock DEVICE_DELETED -w data.device=d1 -- ssh vm eject-it
     qev wait vm.sock 'GUEST_*' SHUTDOWN --timeout 5m
 
-Exit codes: 0 the event came (and COMMAND ended with 0). COMMAND's own status when that is not 0, at once and
-whatever came; 128+N when signal N ended it, 126 when it cannot be run, 127 when there is no such command.
-124 the time is over: COMMAND is ended then. 4 the machine went away before the event came. The rest as in
-qev --help.")]
+Exit codes:
+    0  the event came, and COMMAND ended with 0
+    N  COMMAND's own status when that is not 0, at once and whatever came; 128+N when signal N ended
+       it, 126 when it cannot be run, 127 when there is no such command
+    4  the machine went away before the event came
+  124  the time is over; COMMAND is ended then
+  and those of qev --help")]
 pub(crate) struct Args {
     /// The monitor: unix:PATH, tcp:HOST:PORT or a path
     #[arg(value_parser = super::target())]

@@ -208,3 +208,21 @@ fn a_monitor_on_tcp_is_as_good_as_any() {
     assert_eq!(text(&lines.record(), "kind").as_deref(), Some("detached"));
     assert_eq!(watch.status(), 4);
 }
+
+#[test]
+fn a_simulated_machine_dials_as_a_qemu_does_before_and_after_us() {
+    let scratch = Scratch::new();
+    let path = scratch.path("a.sock");
+    let guest = scratch.path("guest.sock");
+    let mut simulate = qev(&["simulate", "--name", "web1", "--dial", &path, "--guest", &guest]);
+    let machine = Running(simulate.stderr(Stdio::null()).spawn().unwrap());
+    for _ in 0..2 {
+        let (_watch, mut lines, _told) = watch(&["--attach", &path]);
+        let attached = lines.record();
+        assert_eq!(text(&attached, "kind").as_deref(), Some("attached"));
+        assert_eq!(text(&attached, "session"), Some(format!("pid-{}", machine.0.id())));
+        let output = run(&["send", &guest, "emit", r#"{"event": "STOP"}"#]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(text(&lines.event("STOP"), "machine").as_deref(), Some("web1"));
+    }
+}

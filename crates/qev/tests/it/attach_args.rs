@@ -67,7 +67,10 @@ fn each_manager_has_its_setting_and_what_to_know_about_it() {
         assert!(output.status.success(), "{}", stderr(&output));
         let printed = stdout(&output);
         assert!(printed.contains(setting) && printed.contains(note), "{manager:?}: {printed}");
-        assert!(printed.contains("# start qev first: qev watch --attach /run/qev/attach.sock\n"), "{printed}");
+        assert!(
+            printed.contains("# and qev: mkdir -p /run/qev && qev watch --attach /run/qev/attach.sock\n"),
+            "{printed}"
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who starts a QEMU, and how each is told to give it more arguments.
 
 use std::fmt;
+use std::path::Path;
 
 /// Who starts the QEMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl Manager {
             Manager::None => vec!["add this to the command line".to_owned()],
             Manager::Proxmox(vmid) => vec![
                 format!("this replaces what 'qm config {vmid}' shows as args: keep what is there, in the same quotes"),
-                "takes effect when the machine is next started, not when it is rebooted".to_owned(),
+                format!("takes effect when the machine is next started, or with 'qm reboot {vmid}'; not when the guest reboots"),
             ],
             Manager::Libvirt => vec![
                 "put this into the domain with 'virsh edit DOMAIN'; the first line is the domain's own, with xmlns:qemu"
@@ -104,7 +105,8 @@ impl Manager {
             ],
             Manager::Nixos => vec!["put this into the machine's configuration".to_owned()],
         };
-        notes.push(format!("start qev first: qev watch --attach {}", word(path)));
+        let folder = Path::new(path).parent().and_then(Path::to_str).unwrap_or("/");
+        notes.push(format!("and qev: mkdir -p {} && qev watch --attach {}", word(folder), word(path)));
         notes.push("the user who runs QEMU must be allowed to write to that socket".to_owned());
         notes
     }
