@@ -11,6 +11,7 @@ use qev_machine::{Machine, Now};
 use qev_qmp::server::Request;
 use qev_qmp::{Dialect, Event, QmpError, Value};
 use script::{Script, Side};
+use std::io::Write as _;
 use std::time::Duration;
 use traffic::Traffic;
 
@@ -21,6 +22,8 @@ pub(crate) const GUEST: &str = "guest";
 pub(crate) struct Simulated {
     machine: Machine,
     dialect: Dialect,
+    /// Whether what `qemu-io` prints goes to standard output, as QEMU's does.
+    prints: bool,
     traffic: Option<Traffic>,
     script: Option<Box<Script>>,
     /// The files of its quorums, when they are to go with it.
@@ -29,7 +32,13 @@ pub(crate) struct Simulated {
 
 impl Simulated {
     pub(crate) fn new(machine: Machine, dialect: Dialect) -> Simulated {
-        Simulated { machine, dialect, traffic: None, script: None, _images: None }
+        Simulated { machine, dialect, prints: false, traffic: None, script: None, _images: None }
+    }
+
+    /// Prints to standard output what a QEMU prints there: what `qemu-io` says.
+    pub(crate) fn printing(mut self) -> Simulated {
+        self.prints = true;
+        self
     }
 
     /// Has the guest emit events at a rate.
@@ -82,6 +91,11 @@ impl Simulated {
 
     /// Hands what the devices emitted to the server, which throttles it as QEMU does.
     fn emit(&mut self, context: &mut Context<'_>) {
+        let printed = self.machine.take_output();
+        if self.prints && !printed.is_empty() {
+            // Nobody is left to be told that this failed.
+            let _ = std::io::stdout().write_all(printed.as_bytes());
+        }
         for (timestamp, event) in self.machine.take_events() {
             context.emit(Event::new(&event, Some(timestamp), self.dialect));
         }

@@ -123,9 +123,7 @@ impl Event {
         if let (Dialect::Document, Some(time)) = (dialect, self.timestamp) {
             event.insert("timestamp", time.to_object());
         }
-        for (name, value) in self.extra.iter() {
-            event.insert(name.to_owned(), value.clone());
-        }
+        fields::put_back(&mut event, &self.extra);
         event.print(Order::Given, layout)
     }
 

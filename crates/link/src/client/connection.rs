@@ -175,6 +175,7 @@ impl<S: crate::stream::Duplex> Connection<S> {
                 let _ = reply.send(Err(match unsent {
                     Unsent::NoOob => ExecuteError::NoOob,
                     Unsent::NotReady => ExecuteError::Restarted,
+                    Unsent::NotJson => ExecuteError::NotJson,
                     _ => ExecuteError::TooManyPending,
                 }));
             }

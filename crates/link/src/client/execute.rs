@@ -42,6 +42,8 @@ pub enum ExecuteError {
     TooManyPending,
     /// Out-of-band execution was not negotiated.
     NoOob,
+    /// The arguments are not an object of plain JSON; nothing was sent.
+    NotJson,
 }
 
 impl fmt::Display for ExecuteError {
@@ -53,6 +55,7 @@ impl fmt::Display for ExecuteError {
             ExecuteError::Restarted => f.write_str("the peer started its session anew before it answered"),
             ExecuteError::TooManyPending => f.write_str("too many commands are without an answer"),
             ExecuteError::NoOob => f.write_str("out-of-band execution was not negotiated"),
+            ExecuteError::NotJson => f.write_str("the arguments are not an object of plain JSON"),
         }
     }
 }

@@ -48,7 +48,7 @@ async fn a_command_whose_time_ran_out_before_it_could_be_sent_is_never_sent() {
     let (connected, ()) = tokio::join!(Client::over(ours, ConnectOptions::default()), machine.let_in());
     let (client, _events) = connected.unwrap();
     // The machine does not read. One large command fills the way; those behind it wait, and their callers give up.
-    let large = Some(Json::parse(&format!("\"{}\"", "x".repeat(100_000))).unwrap());
+    let large = Some(Json::parse(&format!("{{\"x\": \"{}\"}}", "x".repeat(100_000))).unwrap());
     let (first, second) = tokio::join!(
         client.execute_with_timeout("first", large, ms(200)),
         client.execute_with_timeout("second", None, ms(100)),

@@ -154,7 +154,7 @@ fn builder(
     config.panic = args.panic.unwrap_or(config.panic);
     config.quorums.extend(args.quorum.iter().cloned());
     let machine = Machine::new(config).map_err(Failure::usage)?;
-    let mut service = Simulated::new(machine, args.dialect).images(images);
+    let mut service = Simulated::new(machine, args.dialect).printing().images(images);
     if let Some(rate) = args.rate {
         service = service.traffic(Traffic::new(rate, rate.period().mul_f64(share)));
     }

@@ -6,11 +6,11 @@
 
 use super::open_files;
 use super::scenario::Scenario;
-use super::serve::{Dial, Signals, serve};
+use super::serve::{Dial, Signals, is_usual, serve};
 use super::{Args, builder, options};
 use crate::exit::{Exit, Failure, tell};
 use crate::simulated::{GUEST, Simulated};
-use qev_link::server::{Ended, LeaveReason, Notice};
+use qev_link::server::Ended;
 use qev_link::{MonitorOptions, Server};
 use std::fmt;
 use std::path::Path;
@@ -115,10 +115,10 @@ async fn start(
     if let Some(folder) = &args.guest {
         builder = builder.bind(folder.join(format!("{name}.guest.sock")), MonitorOptions::default().name(GUEST));
     }
-    // Thousands of clients that come and go are not worth a line each, but what went wrong is.
-    let builder = builder.on_notice(move |notice| match &notice {
-        Notice::Connected { .. } | Notice::Left { reason: LeaveReason::EndOfFile | LeaveReason::ServerEnded, .. } => {}
-        _ => tell(&format!("{name}: {notice}")),
+    let builder = builder.on_notice(move |notice| {
+        if !is_usual(&notice) {
+            tell(&format!("{name}: {notice}"));
+        }
     });
     builder.start().await.map_err(|error| Failure::new(Exit::Failed, error))
 }

@@ -10,6 +10,7 @@
 //! not, and never gives up.
 
 use crate::exit::{Exit, Failure, tell};
+use qev_link::server::{LeaveReason, Notice};
 use qev_link::{MonitorOptions, Server, Service, server};
 use std::io;
 use std::os::unix::net::SocketAddr;
@@ -102,11 +103,19 @@ async fn until_ended<S: Service>(server: &mut Server<S>, dial: Option<Dial>) -> 
     }
 }
 
-/// Says on standard error what is worth knowing of a server's clients. That one came is not.
-pub(crate) fn notice(notice: &server::Notice) {
-    if !matches!(notice, server::Notice::Connected { .. }) {
+/// Says on standard error what is worth knowing of a server's clients.
+pub(crate) fn notice(notice: &Notice) {
+    if !is_usual(notice) {
         tell(&notice.to_string());
     }
+}
+
+/// That clients come and go is no news; that one was cut off, or could not be let in, is.
+pub(crate) fn is_usual(notice: &Notice) -> bool {
+    matches!(
+        notice,
+        Notice::Connected { .. } | Notice::Left { reason: LeaveReason::EndOfFile | LeaveReason::ServerEnded, .. }
+    )
 }
 
 /// How the program ends when its only server ended so.
