@@ -6,9 +6,10 @@
 //!
 //! The state belongs to a QEMU, not to one of its clients. The caller passes the time, as a duration since any fixed point.
 
-use crate::event::Event;
-use crate::json::Value;
+use crate::event::{Event, EventName};
+use crate::json::Json;
 use crate::message::QemuVersion;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 /// How long a key is held back.
@@ -51,14 +52,18 @@ pub fn throttle_key(event: &str, version: QemuVersion) -> Option<Option<&'static
 #[derive(Debug)]
 pub struct Throttle {
     version: QemuVersion,
-    /// The keys whose second runs. A machine has few: one for each name, or for each quorum child, port or device.
-    keys: Vec<Held>,
+    /// The keys whose second runs.
+    held: HashMap<Key, Held>,
+    /// When they end, in the order in which they began, which is that of their ends. An entry that does not agree with
+    /// `held` any more means nothing.
+    ends: VecDeque<(Duration, Key)>,
 }
+
+/// The event's name, and the member that tells events of this name apart.
+type Key = (EventName, Option<Json>);
 
 #[derive(Debug)]
 struct Held {
-    event: String,
-    key: Option<Value>,
     until: Duration,
     last: Option<Event>,
 }
@@ -66,7 +71,7 @@ struct Held {
 impl Throttle {
     /// The throttle of a QEMU of this version.
     pub fn new(version: QemuVersion) -> Throttle {
-        Throttle { version, keys: Vec::new() }
+        Throttle { version, held: HashMap::new(), ends: VecDeque::new() }
     }
 
     /// An event happened: it is given back if it is to be sent now, and held if not. What is due is to be taken with
@@ -76,20 +81,15 @@ impl Throttle {
         let Some(member) = throttle_key(event.name.as_str(), self.version) else {
             return Some(event);
         };
-        let key = member.and_then(|member| event.data.as_ref()?.get(member)).map(|key| key.value());
-        match self.keys.iter_mut().find(|held| event.name == *held.event.as_str() && held.key == key) {
+        let key = (event.name.clone(), member.and_then(|member| event.data.as_ref()?.get(member)));
+        match self.held.get_mut(&key) {
             // Its second is over, and nothing was held: as if the key were forgotten already.
-            Some(held) if held.until <= now && held.last.is_none() => {
-                held.until = now + PERIOD;
-                Some(event)
-            }
-            Some(held) => {
+            Some(held) if held.until > now || held.last.is_some() => {
                 held.last = Some(event);
                 None
             }
-            None => {
-                let name = event.name.as_str().to_owned();
-                self.keys.push(Held { event: name, key, until: now + PERIOD, last: None });
+            _ => {
+                self.arm(key, now);
                 Some(event)
             }
         }
@@ -97,29 +97,32 @@ impl Throttle {
 
     /// When [`Throttle::expire`] has something to do next.
     pub fn deadline(&self) -> Option<Duration> {
-        self.keys.iter().map(|held| held.until).min()
+        self.ends.front().map(|(until, _)| *until)
     }
 
     /// Time has passed: what was held long enough, in the order in which its second ended.
     #[must_use = "these events are to be sent"]
     pub fn expire(&mut self, now: Duration) -> Vec<Event> {
         let mut due = Vec::new();
-        self.keys.sort_by_key(|held| held.until);
-        self.keys.retain_mut(|held| {
-            if held.until > now {
-                return true;
-            }
+        while self.deadline().is_some_and(|until| until <= now) {
+            let Some((until, key)) = self.ends.pop_front() else { break };
+            let Some(held) = self.held.get_mut(&key).filter(|held| held.until == until) else { continue };
             match held.last.take() {
                 // The timer is armed again after each event that it lets out.
                 Some(event) => {
-                    held.until = now + PERIOD;
                     due.push(event);
-                    true
+                    self.arm(key, now);
                 }
-                None => false,
+                None => _ = self.held.remove(&key),
             }
-        });
+        }
         due
+    }
+
+    fn arm(&mut self, key: Key, now: Duration) {
+        let until = now + PERIOD;
+        self.held.insert(key.clone(), Held { until, last: None });
+        self.ends.push_back((until, key));
     }
 }
 
@@ -173,6 +176,30 @@ mod tests {
         let mut old = Throttle::new(QemuVersion::new(2, 5, 0));
         assert!(old.push(bad("c0", "read"), ms(0)).is_some());
         assert!(old.push(bad("c1", "read"), ms(0)).is_none(), "no key before 2.6");
+    }
+
+    #[test]
+    fn a_second_that_is_over_with_nothing_held_holds_nothing() {
+        let mut throttle = Throttle::new(V7_2);
+        assert!(throttle.push(balloon(255, 0), ms(0)).is_some());
+        assert!(throttle.push(balloon(254, 1500), ms(1500)).is_some());
+        assert!(throttle.push(balloon(253, 1600), ms(1600)).is_none());
+        assert_eq!(throttle.expire(ms(2499)), []);
+        assert_eq!(throttle.expire(ms(2500)), [balloon(253, 1600)]);
+    }
+
+    #[test]
+    fn many_keys_end_in_the_order_in_which_they_began() {
+        let mut throttle = Throttle::new(V7_2);
+        let nodes: Vec<String> = (0..20_000).map(|i| format!("n{i}")).collect();
+        for (i, node) in (0..).zip(&nodes) {
+            assert!(throttle.push(bad(node, "read"), Duration::from_micros(i)).is_some());
+            assert!(throttle.push(bad(node, "write"), Duration::from_micros(i)).is_none());
+        }
+        let expected: Vec<Event> = nodes.iter().map(|node| bad(node, "write")).collect();
+        assert_eq!(throttle.expire(ms(1020)), expected);
+        assert_eq!(throttle.expire(ms(2020)), []);
+        assert_eq!(throttle.deadline(), None);
     }
 
     #[test]
