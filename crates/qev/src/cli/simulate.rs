@@ -87,6 +87,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t)]
     dialect: Dialect,
 
+    /// Wait for a cont before the guest boots, as QEMU's -S
+    #[arg(short = 'S', long)]
+    paused: bool,
+
     /// Spread messages over lines, as QEMU's -mon …,pretty=on
     #[arg(long)]
     pretty: bool,
@@ -142,6 +146,7 @@ fn builder(
         uuid: args.uuid.unwrap_or_default(),
         version: args.qemu_version,
         package: PACKAGE.to_owned(),
+        paused: args.paused,
         ..MachineConfig::default()
     };
     let images = match scenario {

@@ -11,6 +11,7 @@
 mod attach;
 mod attach_args;
 mod demo;
+mod exchanges;
 mod explain;
 mod program;
 mod python_client;
