@@ -42,7 +42,8 @@ impl Select {
         if record.event.is_some() {
             return filter.matches(record);
         }
-        let machine = filter.machines.is_empty() || filter.machines.iter().any(|glob| glob.matches(&record.machine));
-        machine && filter.severity.is_none_or(|severity| record.severity >= severity)
+        let of_the_machine =
+            Filter { machines: filter.machines.clone(), severity: filter.severity, ..Filter::default() };
+        of_the_machine.matches(record)
     }
 }
