@@ -10,10 +10,8 @@ use crate::monitor::{list, no_balloon};
 use crate::quorum::Range;
 use crate::quorum::child::{Errno, Operation, OrderedError};
 use crate::run_state::{RunState, ShutdownCause};
-use qev_qmp::event::{
-    AcpiDeviceOst, BalloonChange, Event, GuestPanicInformation, GuestPanicked, OtherEvent, QuorumFailure,
-    QuorumReportBad, SlotType,
-};
+use qev_qmp::event::name::OF_THE_DOCUMENT;
+use qev_qmp::event::{Event, GuestPanicInformation, OtherEvent, SlotType};
 use qev_qmp::{Json, Object, QmpError, Value};
 use std::time::Duration;
 
@@ -238,10 +236,6 @@ fn disk_corrupt(machine: &mut Machine, mut arguments: Arguments) -> Returns {
         .map_err(|error| QmpError::generic(format!("'{}' could not be overwritten: {error}", child.path.display())))?;
     nothing()
 }
-
-/// The events whose data is checked.
-const OF_THE_DOCUMENT: [&str; 5] =
-    [AcpiDeviceOst::NAME, BalloonChange::NAME, GuestPanicked::NAME, QuorumFailure::NAME, QuorumReportBad::NAME];
 
 fn emit(machine: &mut Machine, mut arguments: Arguments) -> Returns {
     let name = arguments.string("event")?;

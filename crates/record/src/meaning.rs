@@ -15,6 +15,7 @@ mod rules;
 
 use crate::explain::Explanation;
 use crate::severity::Severity;
+use qev_qmp::event::name::OF_THE_DOCUMENT;
 use qev_qmp::{Event, Typed};
 
 /// The most characters that a sentence about an event has.
@@ -43,7 +44,7 @@ impl Meaning {
             Ok(Typed::QuorumReportBad(event)) => quorum_report_bad::meaning(&event),
             Ok(_) => rest::meaning(event),
             // Of the others the table says what there is to say, whatever is missing.
-            Err(misfit) if !FIVE.iter().any(|five| five.event == misfit.event) => rest::meaning(event),
+            Err(misfit) if !OF_THE_DOCUMENT.contains(&misfit.event) => rest::meaning(event),
             Err(misfit) => {
                 Meaning { severity: worst(event.name.as_str()), sentence: format!("unexpected data: {misfit}") }
             }

@@ -72,6 +72,10 @@ pub const ALL: &[&str] = &[
     "WATCHDOG",
 ];
 
+/// The five that the document describes, in its order.
+pub const OF_THE_DOCUMENT: [&str; 5] =
+    ["ACPI_DEVICE_OST", "BALLOON_CHANGE", "GUEST_PANICKED", "QUORUM_FAILURE", "QUORUM_REPORT_BAD"];
+
 impl EventName {
     /// The name as it stands on the wire.
     pub fn as_str(&self) -> &str {
