@@ -83,7 +83,10 @@ impl Client {
         let (orders, queue) = mpsc::channel(ORDERS);
         let board = Arc::new(Board::default());
         // Subscribed before the first byte is read.
-        let events = board.subscribe(options.events, orders.clone());
+        let events = match options.hold_back {
+            true => board.subscribe_holding_back(options.events, orders.clone()),
+            false => board.subscribe(options.events, orders.clone()),
+        };
         let mut connection = Connection::new(stream, options.oob, Arc::clone(&board));
         let greeting = connect::negotiate(&mut connection, place, deadline).await?;
         let oob = connection.has_oob();

@@ -40,6 +40,13 @@ pub struct ConnectOptions {
     pub oob: bool,
     /// How much is kept for the first subscription. Default: 1024 items, 1 MiB.
     pub events: Capacity,
+    /// Whether the first subscription, when it is full, holds the connection back instead of losing its oldest items.
+    /// Default: no.
+    ///
+    /// Then nothing is lost, but the connection is not read until its reader has taken half of it: QEMU buffers what it
+    /// says, without limit; replies to commands and the end of the connection are not seen meanwhile, so whoever takes
+    /// from the subscription must not wait for a reply without taking on.
+    pub hold_back: bool,
 }
 
 impl Default for ConnectOptions {
@@ -49,6 +56,7 @@ impl Default for ConnectOptions {
             execute_timeout: Duration::from_secs(30),
             oob: true,
             events: Capacity::default(),
+            hold_back: false,
         }
     }
 }
@@ -79,6 +87,13 @@ impl ConnectOptions {
     #[must_use]
     pub fn events(mut self, capacity: impl Into<Capacity>) -> ConnectOptions {
         self.events = capacity.into();
+        self
+    }
+
+    /// Changes whether the first subscription holds the connection back when it is full.
+    #[must_use]
+    pub const fn hold_back(mut self, hold_back: bool) -> ConnectOptions {
+        self.hold_back = hold_back;
         self
     }
 }

@@ -8,7 +8,8 @@
 //!                    └──────────────────────────────────────┘
 //! ```
 //!
-//! It always reads: a QEMU buffers without limit for a client that does not. It takes an order only while little waits
+//! It always reads, unless a subscription holds it back: a QEMU buffers without limit for a client that does not. It takes
+//! an order only while little waits
 //! to be written, so commands are not sent faster than the peer reads them; whoever sends one waits in its own timeout.
 //!
 //! When writing fails, reading goes on: a QEMU that exits has closed its end, and its last events are still to be read.
@@ -68,9 +69,12 @@ impl<S: crate::stream::Duplex> Connection<S> {
     }
 
     /// The next step of the negotiation. Nothing is lost when the future is dropped.
+    ///
+    /// Nobody takes from the first subscription yet: one that holds back and is full holds the negotiation back too, until
+    /// its time is over.
     pub(super) async fn negotiate(&mut self) -> Result<Step, EndReason> {
         loop {
-            while let Some(incoming) = self.protocol.next_incoming() {
+            while let Some(incoming) = self.next_incoming() {
                 let step = match &incoming {
                     Incoming::Greeting(greeting) => Some(Step::Greeted(greeting.clone())),
                     Incoming::Ready => Some(Step::Ready),
@@ -88,7 +92,9 @@ impl<S: crate::stream::Duplex> Connection<S> {
             }
             self.output.add(self.protocol.take_output());
             let more = tokio::select! {
-                more = crate::stream::read(&mut self.reader, |bytes| feed(&mut self.protocol, bytes)) => more,
+                more = crate::stream::read(&mut self.reader, |bytes| feed(&mut self.protocol, bytes)),
+                    if !self.board.is_held() => more,
+                () = self.board.released(), if self.board.is_held() => continue,
                 () = self.output.write(&mut self.writer) => continue,
             };
             if let Err(reason) = ended(more) {
@@ -111,12 +117,13 @@ impl<S: crate::stream::Duplex> Connection<S> {
     /// Until all handles are gone, or the connection is.
     async fn serve(&mut self, orders: &mut mpsc::Receiver<Order>) -> Result<(), EndReason> {
         loop {
-            while let Some(incoming) = self.protocol.next_incoming() {
+            while let Some(incoming) = self.next_incoming() {
                 self.dispatch(incoming)?;
             }
             self.output.add(self.protocol.take_output());
+            let held = self.board.is_held();
             tokio::select! {
-                more = crate::stream::read(&mut self.reader, |bytes| feed(&mut self.protocol, bytes)) => {
+                more = crate::stream::read(&mut self.reader, |bytes| feed(&mut self.protocol, bytes)), if !held => {
                     if let Err(reason) = ended(more) {
                         if let Some(garbage) = self.protocol.finish() {
                             self.board.publish(&EventItem::Garbage(Arc::new(garbage)));
@@ -124,6 +131,7 @@ impl<S: crate::stream::Duplex> Connection<S> {
                         return Err(reason);
                     }
                 }
+                () = self.board.released(), if held => {}
                 () = self.output.write(&mut self.writer) => {}
                 order = orders.recv(), if self.output.len() < OUTPUT_ENOUGH => match order {
                     Some(Order::Execute(submission)) => self.submit(*submission),
@@ -131,6 +139,11 @@ impl<S: crate::stream::Duplex> Connection<S> {
                 }
             }
         }
+    }
+
+    /// The next message, unless a subscription has no room for it: then what was read waits.
+    fn next_incoming(&mut self) -> Option<Incoming> {
+        if self.board.is_held() { None } else { self.protocol.next_incoming() }
     }
 
     fn dispatch(&mut self, incoming: Incoming) -> Result<(), EndReason> {

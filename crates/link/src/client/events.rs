@@ -6,14 +6,23 @@
 //!                           └─► queue (bounded) ─► Events::next
 //! ```
 //!
-//! The task that reads the connection never waits for a subscriber. One that is too slow loses its oldest items and is
+//! The task that reads the connection does not wait for a subscriber. One that is too slow loses its oldest items and is
 //! told how many; the others lose nothing. When the connection ends, each learns why, after what was still queued.
+//!
+//! The other kind of subscription ([`ConnectOptions::hold_back`](super::ConnectOptions)) loses nothing: while its queue is
+//! full, the connection is not read.
+//!
+//! ```text
+//!              full                                  half empty, or dropped
+//!   (reading) ──────► held: what was read waits, replies too ──────────────► (reading)
+//! ```
 
 use qev_qmp::frame::Garbage;
 use qev_qmp::{Event, Greeting, Json, QmpError};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Notify;
 
@@ -90,6 +99,8 @@ impl std::error::Error for EndReason {
 
 /// How much is kept for a subscriber that does not take it: whichever of the two is reached first. The newest item is
 /// always kept, whatever its size.
+///
+/// At this bound the oldest items are dropped and counted, or the connection is held back: as was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Items.
@@ -141,6 +152,15 @@ impl Events {
 #[derive(Debug, Default)]
 pub(super) struct Board {
     state: Mutex<BoardState>,
+    brake: Arc<Brake>,
+}
+
+/// What subscriptions hold the connection back with.
+#[derive(Debug, Default)]
+struct Brake {
+    /// How many do.
+    held: AtomicUsize,
+    released: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -150,8 +170,18 @@ struct BoardState {
 }
 
 impl Board {
+    /// A subscription that loses its oldest items when it is full.
     pub(super) fn subscribe(&self, capacity: Capacity, keep: super::Orders) -> Events {
-        let queue = Arc::new(Queue { capacity, state: Mutex::default(), filled: Notify::new() });
+        self.add(capacity, None, keep)
+    }
+
+    /// A subscription that holds the connection back when it is full.
+    pub(super) fn subscribe_holding_back(&self, capacity: Capacity, keep: super::Orders) -> Events {
+        self.add(capacity, Some(Arc::clone(&self.brake)), keep)
+    }
+
+    fn add(&self, capacity: Capacity, brake: Option<Arc<Brake>>, keep: super::Orders) -> Events {
+        let queue = Arc::new(Queue { capacity, brake, state: Mutex::default(), filled: Notify::new() });
         let mut state = lock(&self.state);
         match &state.ended {
             Some(reason) => queue.end(reason),
@@ -182,6 +212,16 @@ impl Board {
         state.ended = Some(reason);
     }
 
+    /// Whether a subscription holds the connection back.
+    pub(super) fn is_held(&self) -> bool {
+        self.brake.held.load(Ordering::Acquire) > 0
+    }
+
+    /// Waits until one that held it back does so no more. Nothing is lost when the future is dropped.
+    pub(super) async fn released(&self) {
+        self.brake.released.notified().await;
+    }
+
     /// Why the connection ended, if it has.
     pub(super) fn ended(&self) -> Option<Arc<EndReason>> {
         lock(&self.state).ended.clone()
@@ -191,6 +231,8 @@ impl Board {
 #[derive(Debug)]
 struct Queue {
     capacity: Capacity,
+    /// Of one that holds back.
+    brake: Option<Arc<Brake>>,
     state: Mutex<QueueState>,
     filled: Notify,
 }
@@ -200,6 +242,8 @@ struct QueueState {
     items: VecDeque<EventItem>,
     bytes: usize,
     missed: u64,
+    /// Whether it holds the connection back.
+    held: bool,
     ended: Option<Arc<EndReason>>,
 }
 
@@ -208,6 +252,14 @@ impl Queue {
         let mut state = lock(&self.state);
         state.bytes += size(&item);
         state.items.push_back(item);
+        if let Some(brake) = &self.brake {
+            if !state.held && (state.items.len() >= self.capacity.items || state.bytes >= self.capacity.bytes) {
+                state.held = true;
+                brake.held.fetch_add(1, Ordering::AcqRel);
+            }
+            self.filled.notify_one();
+            return;
+        }
         while state.items.len() > 1 && (state.items.len() > self.capacity.items || state.bytes > self.capacity.bytes) {
             if let Some(oldest) = state.items.pop_front() {
                 state.bytes -= size(&oldest);
@@ -232,11 +284,33 @@ impl Queue {
             return state.ended.clone().map(EventItem::Ended);
         };
         state.bytes -= size(&item);
+        let half_empty = state.items.len() <= self.capacity.items / 2 && state.bytes <= self.capacity.bytes / 2;
+        if state.held && (half_empty || state.items.is_empty()) {
+            self.release(&mut state);
+        }
         if state.items.is_empty() {
             // A burst is over: its space is given back.
             state.items = VecDeque::new();
         }
         Some(item)
+    }
+
+    fn release(&self, state: &mut QueueState) {
+        state.held = false;
+        if let Some(brake) = &self.brake {
+            brake.held.fetch_sub(1, Ordering::AcqRel);
+            brake.released.notify_one();
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // Who has left holds nobody back.
+        let mut state = std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if state.held {
+            self.release(&mut state);
+        }
     }
 }
 
@@ -321,6 +395,35 @@ mod tests {
         assert_eq!(drain(&mut early), ["A", why]);
         assert_eq!(drain(&mut early), [why], "and again");
         assert_eq!(drain(&mut subscribe(&board, 2)), [why]);
+    }
+
+    #[test]
+    fn one_that_holds_back_loses_nothing_and_lets_go_when_it_is_half_empty() {
+        let board = Board::default();
+        let keep = tokio::sync::mpsc::channel(1).0;
+        let mut events = board.subscribe_holding_back(Capacity { items: 4, bytes: 10_000 }, keep);
+        for name in ["A", "B", "C"] {
+            board.publish(&event(name, 0));
+        }
+        assert!(!board.is_held());
+        board.publish(&event("D", 0));
+        assert!(board.is_held());
+        assert!(events.try_next().is_some() && board.is_held());
+        assert!(events.try_next().is_some() && !board.is_held());
+        board.publish(&event("E", 20_000));
+        assert!(board.is_held(), "bytes hold back too");
+        assert_eq!(drain(&mut events), ["C", "D", "E"]);
+        assert!(!board.is_held());
+    }
+
+    #[test]
+    fn one_that_has_left_holds_nobody_back() {
+        let board = Board::default();
+        let events = board.subscribe_holding_back(Capacity::from(1), tokio::sync::mpsc::channel(1).0);
+        board.publish(&event("A", 0));
+        assert!(board.is_held());
+        drop(events);
+        assert!(!board.is_held());
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod connecting;
 mod dial_in;
 mod events_to_subscribers;
 mod examples;
+mod holding_back;
 mod negotiation;
 mod one_client_at_a_time;
 mod strange_clients;
