@@ -27,7 +27,7 @@ impl Monitor {
     /// The monitor of the machine that calls itself so, else of one called `otherwise`.
     pub(crate) async fn of(client: &Client, host: &Arc<str>, otherwise: impl FnOnce() -> String) -> Monitor {
         let answer = client.execute_with_timeout("query-name", None, NAME_TIMEOUT).await;
-        let name = answer.ok().and_then(|answer| answer.get("name")?.text()).filter(|name| !name.is_empty());
+        let name = answer.ok().and_then(|answer| answer.get("name")?.string()).filter(|name| !name.is_empty());
         let machine = name.unwrap_or_else(otherwise).into();
         Monitor { host: Arc::clone(host), machine, session: None, attached: "attached".to_owned() }
     }

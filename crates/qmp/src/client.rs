@@ -191,7 +191,7 @@ impl Client {
             return Err(ExecuteError::TooManyPending);
         }
         // A peer answers what it cannot read with errors that have no id: nobody could tell what they are about.
-        if arguments.is_some_and(|json| !json.as_str().trim_start().starts_with('{') || json.is_beyond_json()) {
+        if arguments.is_some_and(|json| !json.as_text().trim_start().starts_with('{') || json.is_beyond_json()) {
             return Err(ExecuteError::NotJson);
         }
         Ok(self.send(verb, command, arguments))
@@ -205,7 +205,7 @@ impl Client {
         crate::json::print::string(&mut line, command);
         if let Some(arguments) = arguments {
             line.push_str(", \"arguments\": ");
-            line.push_str(arguments.as_str());
+            line.push_str(arguments.as_text());
         }
         line.push_str(&format!(", \"id\": {id}}}\r\n"));
         self.output.extend_from_slice(line.as_bytes());
@@ -224,7 +224,7 @@ impl Client {
 
     fn take_reply(&mut self, reply: Reply) -> Incoming {
         let id = match &reply.id {
-            Some(id) => id.as_str().parse().ok().filter(|id| self.pending.contains(id)),
+            Some(id) => id.as_text().parse().ok().filter(|id| self.pending.contains(id)),
             // An error about what is not even JSON has no id. If one command is under way it is about that; else nobody
             // can tell, and a wrong answer would be worse than none.
             None if reply.result.is_err() && self.pending.len() == 1 => self.pending.first().copied(),

@@ -108,7 +108,7 @@ impl Event {
     /// dialect, go through [`Event::typed`] and [`Event::new`].
     pub fn print(&self, dialect: Dialect, layout: Layout) -> String {
         // What a monitor with `pretty=on` sent has line ends in it, and a line must have none.
-        let is_line = self.data.as_ref().is_none_or(|data| !data.as_str().contains('\n'));
+        let is_line = self.data.as_ref().is_none_or(|data| !data.as_text().contains('\n'));
         if layout == Layout::Line && dialect == Dialect::Qemu && self.extra.is_empty() && is_line {
             return self.splice();
         }
@@ -129,7 +129,7 @@ impl Event {
 
     /// The usual case: the data is text already, and need not be taken apart to be put in its place.
     fn splice(&self) -> String {
-        let mut line = String::with_capacity(96 + self.data.as_ref().map_or(0, |data| data.as_str().len()));
+        let mut line = String::with_capacity(96 + self.data.as_ref().map_or(0, |data| data.as_text().len()));
         line.push('{');
         if let Some(Timestamp { seconds, microseconds }) = self.timestamp {
             // Writing to a String cannot fail.
@@ -139,7 +139,7 @@ impl Event {
         crate::json::print::string(&mut line, self.name.as_str());
         if let Some(data) = &self.data {
             line.push_str(", \"data\": ");
-            line.push_str(data.as_str());
+            line.push_str(data.as_text());
         }
         line.push('}');
         line

@@ -190,7 +190,7 @@ impl<'a> Parts<'a> {
 }
 
 fn read_error(error: &Json) -> QmpError {
-    let text = |name| error.get(name).and_then(|text| text.text());
+    let text = |name| error.get(name).and_then(|text| text.string());
     let desc = text("desc").unwrap_or_else(|| error.to_string());
     QmpError::new(text("class").as_deref().unwrap_or("GenericError").into(), desc)
 }
@@ -200,11 +200,11 @@ impl Greeting {
     fn read(qmp: &Json) -> Greeting {
         let version = qmp.get("version");
         let qemu = version.as_ref().and_then(|version| version.get("qemu"));
-        let number = |name| qemu.as_ref().and_then(|qemu| qemu.get(name)?.as_str().parse().ok()).unwrap_or(0);
-        let package = version.as_ref().and_then(|version| version.get("package")?.text());
+        let number = |name| qemu.as_ref().and_then(|qemu| qemu.get(name)?.as_text().parse().ok()).unwrap_or(0);
+        let package = version.as_ref().and_then(|version| version.get("package")?.string());
         let mut capabilities = Vec::new();
         if let Some(offered) = qmp.get("capabilities") {
-            offered.elements(|capability| capabilities.extend(Json::checked(capability).text()));
+            offered.elements(|capability| capabilities.extend(Json::checked(capability).string()));
         }
         Greeting {
             version: QemuVersion { major: number("major"), minor: number("minor"), micro: number("micro") },

@@ -153,7 +153,7 @@ impl Recorded {
 
     /// The event, if QEMU said one.
     pub fn to_event(&self) -> Option<Event> {
-        match (self.direction, Message::decode(self.message.as_str().as_bytes())) {
+        match (self.direction, Message::decode(self.message.as_text().as_bytes())) {
             (Direction::Received, Ok(Message::Event(event))) => Some(event),
             _ => None,
         }
@@ -224,7 +224,7 @@ mod tests {
         let line = Line::parse(r#"{"t": 6.342593, "dir": "<", "msg": {"return": {}}}"#).unwrap();
         let Line::Recorded(recorded) = line else { panic!("{line:?}") };
         assert_eq!(recorded.at, Duration::from_micros(6_342_593));
-        assert_eq!(recorded.message.as_str(), r#"{"return": {}}"#);
+        assert_eq!(recorded.message.as_text(), r#"{"return": {}}"#);
     }
 
     fn check_error(line: &str, expected: &str) {

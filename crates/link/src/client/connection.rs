@@ -80,7 +80,7 @@ impl<S: crate::stream::Duplex> Connection<S> {
                     Incoming::Ready => Some(Step::Ready),
                     Incoming::Refused(error) => Some(Step::Refused(error.clone())),
                     Incoming::Garbage(garbage) => Some(Step::Strange(garbage.sample.clone())),
-                    Incoming::Unknown(json) => Some(Step::Strange(json.as_str().as_bytes().to_owned())),
+                    Incoming::Unknown(json) => Some(Step::Strange(json.as_text().as_bytes().to_owned())),
                     Incoming::Event(_) | Incoming::Reply { .. } | Incoming::Stray(_) => None,
                 };
                 if !matches!(incoming, Incoming::Greeting(_) | Incoming::Refused(_)) {

@@ -316,8 +316,8 @@ impl Drop for Queue {
 
 fn size(item: &EventItem) -> usize {
     match item {
-        EventItem::Event(event) => 100 + event.data.as_ref().map_or(0, |data| data.as_str().len()),
-        EventItem::Unknown(json) => json.as_str().len(),
+        EventItem::Event(event) => 100 + event.data.as_ref().map_or(0, |data| data.as_text().len()),
+        EventItem::Unknown(json) => json.as_text().len(),
         _ => 100,
     }
 }

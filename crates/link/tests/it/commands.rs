@@ -17,9 +17,9 @@ async fn answers_come_to_who_asked() {
         client.execute("stop", None),
         client.execute("what", None),
     );
-    assert_eq!(one.unwrap().as_str(), r#"{"n": 1}"#);
-    assert_eq!(two.unwrap().as_str(), r#"{"n": 2}"#);
-    assert_eq!(stop.unwrap().as_str(), "{}");
+    assert_eq!(one.unwrap().as_text(), r#"{"n": 1}"#);
+    assert_eq!(two.unwrap().as_text(), r#"{"n": 2}"#);
+    assert_eq!(stop.unwrap().as_text(), "{}");
     let Err(ExecuteError::Qmp(error)) = what else { panic!("{what:?}") };
     assert_eq!(error.to_string(), "CommandNotFound: The command what has not been found");
     let stop = r#"{"timestamp": {"seconds": 100, "microseconds": 0}, "event": "STOP"}"#;
@@ -36,7 +36,7 @@ async fn after_a_timeout_the_session_goes_on_and_the_late_answer_is_nobodys() {
         machine.expect(r#"{"execute": "query-status", "id": 3}"#).await;
         machine.say("{\"return\": [1], \"id\": 2}\r\n{\"return\": [2], \"id\": 3}\r\n").await;
     });
-    assert_eq!(answer.unwrap().as_str(), "[2]");
+    assert_eq!(answer.unwrap().as_text(), "[2]");
     drop(machine);
     assert_eq!(heard(&mut events, 9).await, ["ended: the peer closed the connection"]);
 }
@@ -59,7 +59,7 @@ async fn a_command_whose_time_ran_out_before_it_could_be_sent_is_never_sent() {
         machine.expect(r#"{"execute": "third", "id": 3}"#).await;
         machine.say("{\"return\": 3, \"id\": 3}\r\n").await;
     });
-    assert_eq!(third.unwrap().as_str(), "3");
+    assert_eq!(third.unwrap().as_text(), "3");
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,7 +74,7 @@ async fn many_commands_wait_for_their_turn_and_all_are_answered() {
             let argument = Json::parse(&format!("{{\"n\": {n}, \"x\": \"{}\"}}", "x".repeat(500))).unwrap();
             tokio::spawn(async move {
                 let answer = client.execute("echo", Some(argument)).await.unwrap();
-                assert_eq!(answer.get("n").unwrap().as_str(), n.to_string());
+                assert_eq!(answer.get("n").unwrap().as_text(), n.to_string());
             })
         })
         .collect();

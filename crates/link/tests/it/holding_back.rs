@@ -74,7 +74,7 @@ async fn the_machine_waits_and_so_do_replies_until_something_is_taken() {
     tokio::time::sleep(ms(10_000)).await;
     assert!(!saying.is_finished() && !execute.is_finished());
     assert_eq!(heard(&mut events, 2).await, [r#"{"event": "A"}"#, r#"{"event": "B"}"#]);
-    assert_eq!(execute.await.unwrap().unwrap().as_str(), "7");
+    assert_eq!(execute.await.unwrap().unwrap().as_text(), "7");
     let rest = heard(&mut events, 100_000).await;
     assert!(rest.iter().all(|line| line == r#"{"event": "C"}"#));
     let mut machine = saying.await.unwrap();

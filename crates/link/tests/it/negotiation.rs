@@ -89,7 +89,7 @@ async fn a_pretty_monitor_speaks_over_many_lines_to_its_clients_only() {
     let (client, mut events) = Client::over(ours, ConnectOptions::default()).await.unwrap();
     let mut plain = raw(&server, MonitorOptions::default()).await;
     plain.negotiate().await;
-    assert_eq!(client.execute("stop", None).await.unwrap().as_str(), "{\r\n    }");
+    assert_eq!(client.execute("stop", None).await.unwrap().as_text(), "{\r\n    }");
     let stop = r#"{"timestamp": {"seconds": 100, "microseconds": 0}, "event": "STOP"}"#;
     assert_eq!(heard(&mut events, 1).await, [stop]);
     plain.expect(stop).await;

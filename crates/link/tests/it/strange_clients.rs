@@ -130,7 +130,7 @@ async fn ask(oob: bool, bytes: Vec<u8>, splits: Vec<usize>) -> Vec<String> {
             let line = client.hear().await;
             assert!(!line.is_empty(), "the connection ended");
             let reply = qev_qmp::Json::parse(&line).unwrap();
-            match reply.get("id").and_then(|id| id.text()) {
+            match reply.get("id").and_then(|id| id.string()) {
                 Some(id) if id == "last" => return ids,
                 Some(id) if id.starts_with('n') => ids.push(format!("\"{id}\"")),
                 _ => {}

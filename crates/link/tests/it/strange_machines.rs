@@ -45,7 +45,7 @@ async fn garbage_between_messages_is_reported_and_nothing_is_lost() {
             .await;
         machine.say("{\"event\": \"C\", \"data\": {]}\r\n{\"return\": 1, \"id\": 99}\r\n{\"event\": \"D\"}\r\n").await;
     });
-    assert_eq!(answer.unwrap().as_str(), "1");
+    assert_eq!(answer.unwrap().as_text(), "1");
     drop(machine);
     let heard = heard(&mut events, 99).await;
     let (garbage, whole): (Vec<_>, Vec<_>) = heard.iter().partition(|item| item.starts_with("garbage"));

@@ -214,7 +214,7 @@ fn record(line: input::Line) -> Option<Record> {
     let event: Event = match line {
         input::Line::Record(record) => return Some(*record),
         input::Line::Event(event) => *event,
-        input::Line::Recorded(recorded) => match Message::decode(recorded.message.as_str().as_bytes()) {
+        input::Line::Recorded(recorded) => match Message::decode(recorded.message.as_text().as_bytes()) {
             Ok(Message::Event(event)) => event,
             _ => return None,
         },

@@ -9,15 +9,15 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 fn sent(exchange: &Json) -> Vec<u8> {
-    match exchange.get("send_hex").and_then(|hex| hex.text()) {
+    match exchange.get("send_hex").and_then(|hex| hex.string()) {
         Some(hex) => (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect(),
-        None => exchange.get("send").unwrap().text().unwrap().into_bytes(),
+        None => exchange.get("send").unwrap().string().unwrap().into_bytes(),
     }
 }
 
 fn expected(exchange: &Json) -> Vec<String> {
     let mut lines = Vec::new();
-    exchange.get("lines").unwrap().elements(|line| lines.extend(Json::parse(line).unwrap().text()));
+    exchange.get("lines").unwrap().elements(|line| lines.extend(Json::parse(line).unwrap().string()));
     lines
 }
 

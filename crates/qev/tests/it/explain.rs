@@ -22,7 +22,7 @@ fn each_of_the_five_is_explained_in_full() {
             assert!(text.contains(expected), "expected {expected:?} in:\n{text}");
         }
         let json = Json::parse(stdout(&run(&["explain", event, "-o", "json"])).trim()).unwrap();
-        assert_eq!(json.get("event").unwrap().text().as_deref(), Some(event));
+        assert_eq!(json.get("event").unwrap().string().as_deref(), Some(event));
         assert!(!json.get("members").unwrap().value().as_array().unwrap().is_empty());
     }
 }
@@ -53,10 +53,10 @@ fn recordings_records_and_bare_events_are_explained_alike() {
     let (told, _, _) = explained(bare, &["-o", "json"]);
     let record = Json::parse(told.trim()).unwrap().get("record").unwrap();
     assert_eq!(
-        record.get("summary").unwrap().text().as_deref(),
+        record.get("summary").unwrap().string().as_deref(),
         Some("no quorum on usr1: 5 sectors at 345435 could not be read")
     );
-    let (again, _, _) = explained(record.as_str(), &["-o", "json"]);
+    let (again, _, _) = explained(record.as_text(), &["-o", "json"]);
     assert_eq!(again, told);
 }
 

@@ -132,7 +132,7 @@ pub(crate) fn text(record: &Json, path: &str) -> Option<String> {
     for name in path.split('.') {
         json = json.get(name)?;
     }
-    json.text().or_else(|| Some(json.as_str().to_owned()))
+    json.string().or_else(|| Some(json.as_text().to_owned()))
 }
 
 /// A machine of 256 MiB with a balloon, two DIMM slots and a panic device, and perhaps more.

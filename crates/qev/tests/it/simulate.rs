@@ -47,7 +47,7 @@ fn the_documents_dialect_is_spoken_on_request() {
     let (_watch, mut lines) = Running::with_lines(qev(&["watch", "-o", "json", &machine.target(), "-e", "GUEST_*"]));
     lines.record();
     machine.guest("panic", "{}");
-    assert_eq!(lines.event("GUEST_PANICKED").get("data").unwrap().as_str(), r#"{"action": "pause"}"#);
+    assert_eq!(lines.event("GUEST_PANICKED").get("data").unwrap().as_text(), r#"{"action": "pause"}"#);
 }
 
 #[test]

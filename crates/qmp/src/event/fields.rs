@@ -42,7 +42,7 @@ impl Fields {
         mut member: impl FnMut(&str, &mut Scanner<'a>) -> Result<bool, EventError>,
     ) -> Result<(), EventError> {
         let data = data.ok_or(self.no_object())?;
-        self.walk(&mut Scanner::new(data.as_str()), extra, &mut member)
+        self.walk(&mut Scanner::new(data.as_text()), extra, &mut member)
     }
 
     /// The same for an object inside the data.

@@ -101,7 +101,7 @@ pub(super) trait Members: Sized {
 pub(super) fn decode<T: Members>(event: &'static str, data: Option<&Json>) -> Result<T, EventError> {
     let fields = Fields { event };
     match data {
-        Some(data) => T::read_members(fields, &mut Scanner::new(data.as_str())),
+        Some(data) => T::read_members(fields, &mut Scanner::new(data.as_text())),
         None => T::read_members(fields, &mut Scanner::new("{}")).map_err(|missing| EventError {
             member: None,
             expected: "an object",

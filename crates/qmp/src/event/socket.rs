@@ -135,5 +135,5 @@ impl Wire for SocketAddress {
 
 /// The members of an address beside its type; `None` if they do not fit.
 fn branch<T: Members>(fields: Fields, members: &Json) -> Option<T> {
-    T::read_members(fields, &mut Scanner::new(members.as_str())).ok()
+    T::read_members(fields, &mut Scanner::new(members.as_text())).ok()
 }

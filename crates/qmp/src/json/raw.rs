@@ -46,8 +46,8 @@ impl Json {
         Json(text.into())
     }
 
-    /// The text.
-    pub fn as_str(&self) -> &str {
+    /// The text of the document: quotes and escapes are in it. [`Json::string`] is what a string says.
+    pub fn as_text(&self) -> &str {
         &self.0
     }
 
@@ -88,7 +88,7 @@ impl Json {
     }
 
     /// The string that this is, if it is one.
-    pub fn text(&self) -> Option<String> {
+    pub fn string(&self) -> Option<String> {
         Scanner::new(&self.0).string().ok().map(|s| s.text().into_owned())
     }
 
@@ -163,8 +163,8 @@ mod tests {
     fn the_text_is_kept_to_the_byte() {
         let text = r#"{"b": 1e3,  "a":[18446744073709551615]}"#;
         let json = Json::parse(text).unwrap();
-        assert_eq!(json.as_str(), text);
-        assert_eq!(json.get("b").unwrap().as_str(), "1e3");
+        assert_eq!(json.as_text(), text);
+        assert_eq!(json.get("b").unwrap().as_text(), "1e3");
         assert_eq!(json.get("c"), None);
     }
 

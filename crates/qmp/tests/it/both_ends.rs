@@ -81,7 +81,7 @@ fn a_command_goes_there_and_its_reply_comes_back() {
             panic!("{heard:?}")
         };
         assert_eq!(came.typed(), event.typed());
-        assert_eq!((*answered, reply.get("name").unwrap().text().as_deref()), (id, Some("web1")));
+        assert_eq!((*answered, reply.get("name").unwrap().string().as_deref()), (id, Some("web1")));
     }
 }
 

@@ -42,10 +42,10 @@ fn answers(session: &mut Session, bytes: &[u8]) -> Vec<String> {
 fn sent(exchange: &Json) -> Vec<u8> {
     match exchange.get("send_hex") {
         Some(hex) => {
-            let hex = hex.text().unwrap();
+            let hex = hex.string().unwrap();
             (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
         }
-        None => exchange.get("send").unwrap().text().unwrap().into_bytes(),
+        None => exchange.get("send").unwrap().string().unwrap().into_bytes(),
     }
 }
 

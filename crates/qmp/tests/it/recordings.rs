@@ -20,8 +20,8 @@ fn received(recording: &str) -> Vec<String> {
     recording
         .lines()
         .map(|line| Json::parse(line).unwrap())
-        .filter(|line| line.get("dir").unwrap().text().unwrap() == "<")
-        .map(|line| line.get("msg").unwrap().as_str().to_owned())
+        .filter(|line| line.get("dir").unwrap().string().unwrap() == "<")
+        .map(|line| line.get("msg").unwrap().as_text().to_owned())
         .collect()
 }
 

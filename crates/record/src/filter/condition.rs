@@ -114,7 +114,7 @@ impl Where {
 
     fn is_inside(&self, json: Option<&Json>, inward: Option<&str>) -> bool {
         let mut names = inward.into_iter().flat_map(|inward| inward.split('.'));
-        let found = json.and_then(|json| names.try_fold(json.as_str(), step));
+        let found = json.and_then(|json| names.try_fold(json.as_text(), step));
         found.and_then(|text| Json::parse(text).ok()).is_some_and(|found| self.equals(&found.value()))
     }
 

@@ -14,7 +14,7 @@ impl Record {
     /// string.
     pub fn to_line(&self) -> String {
         let mut line =
-            Line { out: String::with_capacity(320 + self.data.as_ref().map_or(0, |data| data.as_str().len())) };
+            Line { out: String::with_capacity(320 + self.data.as_ref().map_or(0, |data| data.as_text().len())) };
         line.whole("seq", self.seq);
         line.text("kind", Some(self.kind.as_str()));
         line.text("host", Some(&self.host));

@@ -69,7 +69,7 @@ async fn guest_panicked(stage: &mut Stage) -> Result<(), DemoError> {
     stage.guest("panic", "").await?;
     stage.await_event("GUEST_PANICKED", |_| true).await?;
     let status = stage.host("query-status", "").await?;
-    let status = status.get("status").and_then(|status| status.text()).unwrap_or_default();
+    let status = status.get("status").and_then(|status| status.string()).unwrap_or_default();
     stage.show(&format!("    query-status says {status}. The operator lets it go on, and the guest reboots."))?;
     stage.host("cont", "").await?;
     stage.pause().await;

@@ -149,14 +149,14 @@ impl Recording {
                 self.advance(Some(Clock::SinceStart(at)));
                 match direction {
                     Direction::Sent => self.replies.sent(&message.value()),
-                    Direction::Received => self.put_message(message.as_str()),
+                    Direction::Received => self.put_message(message.as_text()),
                 }
             }
             // Who said it, its members tell.
             Line::Message(message) if message.get("execute").or_else(|| message.get("exec-oob")).is_some() => {
                 self.replies.sent(&message.value());
             }
-            Line::Message(message) => self.put_message(message.as_str()),
+            Line::Message(message) => self.put_message(message.as_text()),
         }
     }
 

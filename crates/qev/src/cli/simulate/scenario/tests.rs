@@ -38,7 +38,7 @@ fn told(event: &Event) -> String {
         ["actual", "source", "status", "action", "guest", "reason", "node-name", "type", "error", "reference"];
     let info = data.and_then(|data| data.get("info"));
     let member = |name: &&str| data?.get(name).or_else(|| info.as_ref()?.get(name));
-    let words = members.iter().filter_map(member).map(|word: Json| word.as_str().replace('"', ""));
+    let words = members.iter().filter_map(member).map(|word: Json| word.as_text().replace('"', ""));
     let words: Vec<_> = [format!("{second}"), event.name.to_string()].into_iter().chain(words).collect();
     words.join(" ")
 }
