@@ -17,6 +17,7 @@ pub use connect::{ConnectError, ConnectOptions};
 pub use events::{Capacity, EndReason, EventItem, Events};
 pub use execute::ExecuteError;
 
+use crate::dial_in::Peer;
 use crate::stream::Duplex;
 use crate::target::Target;
 pub(crate) use connect::Place;
@@ -45,6 +46,7 @@ pub struct Client {
     greeting: Arc<Greeting>,
     oob: bool,
     timeout: Duration,
+    peer: Option<Peer>,
 }
 
 impl Client {
@@ -91,12 +93,19 @@ impl Client {
         let greeting = connect::negotiate(&mut connection, place, deadline).await?;
         let oob = connection.has_oob();
         tokio::spawn(connection.run(queue));
-        Ok((Client { orders, board, greeting: Arc::new(greeting), oob, timeout: options.execute_timeout }, events))
+        let (timeout, peer) = (options.execute_timeout, place.peer);
+        Ok((Client { orders, board, greeting: Arc::new(greeting), oob, timeout, peer }, events))
     }
 
     /// Who answered, and what it offered.
     pub fn greeting(&self) -> &Greeting {
         &self.greeting
+    }
+
+    /// Whose process is at the other end of a Unix socket, as the kernel says: who connected to us, or who made the socket
+    /// that we connected to.
+    pub fn peer(&self) -> Option<Peer> {
+        self.peer
     }
 
     /// Whether out-of-band execution was negotiated.

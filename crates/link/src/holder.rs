@@ -8,7 +8,11 @@
 //! once, when the time for a greeting is over.
 
 mod diag;
+mod sockets;
 
+pub use sockets::{Sockets, Standing};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 
@@ -42,25 +46,30 @@ impl fmt::Display for Holder {
 pub(crate) async fn find(path: &Path) -> Option<Holder> {
     let path = path.to_owned();
     let found = tokio::task::spawn_blocking(move || {
-        let accepted = diag::accepted().ok()?;
-        let clients: Vec<_> =
-            accepted.into_iter().filter(|end| is_path(&end.path, &path)).map(|end| end.client).collect();
-        let pid = if clients.is_empty() { None } else { owner(&clients) }?;
-        Some(Holder { pid, command: command(pid) })
+        let clients = Sockets::ask().ok()?.at(&path).clients;
+        if clients.is_empty() { None } else { owners(&clients).into_values().next() }
     });
     found.await.ok().flatten()
 }
 
-/// The process that has one of these sockets open, by their inodes. Those of other users only root sees.
-fn owner(inodes: &[u32]) -> Option<u32> {
-    let links: Vec<_> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
-    let processes = std::fs::read_dir("/proc").ok()?.flatten();
-    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.find(|pid| {
-        let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-        let mut targets = files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
-        targets.any(|target| links.iter().any(|link| target.as_os_str() == link.as_str()))
-    })
+/// The processes that have these sockets open, by the sockets' inodes. Those of other users only root sees.
+fn owners(inodes: &[u32]) -> BTreeMap<u32, Holder> {
+    let mut left: BTreeMap<OsString, u32> =
+        inodes.iter().map(|inode| (format!("socket:[{inode}]").into(), *inode)).collect();
+    let mut found = BTreeMap::new();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
+        if left.is_empty() {
+            break;
+        }
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        for target in files.filter_map(|file| std::fs::read_link(file.path()).ok()) {
+            if let Some(inode) = left.remove(target.as_os_str()) {
+                found.insert(inode, Holder { pid, command: command(pid) });
+            }
+        }
+    }
+    found
 }
 
 fn command(pid: u32) -> String {

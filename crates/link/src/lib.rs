@@ -24,8 +24,8 @@ mod stream;
 
 pub use client::{Capacity, Client, ConnectError, ConnectOptions, EndReason, EventItem, Events, ExecuteError};
 pub use clock::Clock;
-pub use dial_in::{Caller, DialIn, Peer};
-pub use holder::Holder;
+pub use dial_in::{Access, Caller, DialIn, Peer};
+pub use holder::{Holder, Sockets, Standing};
 pub use server::{Commands, Context, Emitter, MonitorOptions, Notice, Server, Service, StartError};
 pub use target::{NotATarget, Target};
 

@@ -1,9 +1,11 @@
 //! Listening at a path, as QEMU does it: one that nobody listens at any more is replaced, what another program needs is
 //! left alone, and what we made is removed when we are done with it.
 
+use crate::dial_in::Access;
 use std::fmt;
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -59,7 +61,7 @@ impl std::error::Error for StartError {
 }
 
 /// Makes a socket at this path, and lets as many wait as the backlog says, and on Linux one more.
-pub(crate) fn listen(path: &Path, backlog: u32) -> Result<(UnixListener, SocketFile), StartError> {
+pub(crate) fn listen(path: &Path, backlog: u32, access: Access) -> Result<(UnixListener, SocketFile), StartError> {
     let failed = |source| StartError::Io { path: path.to_owned(), source };
     let socket = UnixSocket::new_stream().map_err(failed)?;
     match socket.bind(path) {
@@ -70,6 +72,9 @@ pub(crate) fn listen(path: &Path, backlog: u32) -> Result<(UnixListener, SocketF
         bound => bound.map_err(failed)?,
     }
     let file = SocketFile::new(path);
+    // Until it listens nobody can connect.
+    let allowed = access.mode.map_or(Ok(()), |mode| std::fs::set_permissions(path, Permissions::from_mode(mode)));
+    allowed.and_then(|()| access.group.map_or(Ok(()), |group| chown(path, None, Some(group)))).map_err(failed)?;
     Ok((socket.listen(backlog).map_err(failed)?, file))
 }
 

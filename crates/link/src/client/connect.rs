@@ -13,6 +13,7 @@
 use super::Client;
 use super::connection::{Connection, Step};
 use super::events::{Capacity, EndReason, Events};
+use crate::dial_in::Peer;
 use crate::holder::{self, Holder};
 use crate::stream::Duplex;
 use crate::target::Target;
@@ -258,6 +259,8 @@ pub(crate) struct Place<'a> {
     name: String,
     path: Option<&'a Path>,
     timeout: Option<Duration>,
+    /// Who is at the other end, where the kernel says so.
+    pub(super) peer: Option<Peer>,
 }
 
 impl Place<'_> {
@@ -267,13 +270,18 @@ impl Place<'_> {
 
     /// A stream that is there already.
     pub(crate) fn called(name: String) -> Place<'static> {
-        Place { name, path: None, timeout: None }
+        Place { name, path: None, timeout: None, peer: None }
+    }
+
+    /// Whose other end is known.
+    pub(crate) fn with_peer(self, peer: Peer) -> Self {
+        Place { peer: Some(peer), ..self }
     }
 }
 
 pub(super) async fn connect(target: &Target, options: ConnectOptions) -> Result<(Client, Events), ConnectError> {
     let deadline = Instant::now() + options.greeting_timeout;
-    let mut place = Place { name: target.to_string(), path: None, timeout: Some(options.greeting_timeout) };
+    let mut place = Place { name: target.to_string(), path: None, timeout: Some(options.greeting_timeout), peer: None };
     match target {
         Target::Unix(path) => {
             place.path = Some(path);
@@ -281,6 +289,7 @@ pub(super) async fn connect(target: &Target, options: ConnectOptions) -> Result<
                 Ok(stream) => stream,
                 Err(error) => return Err(unix_error(error, path).await),
             };
+            place.peer = Peer::of(&stream).ok();
             Client::negotiate(stream, &place, options, deadline).await
         }
         Target::Tcp { host, port } => {

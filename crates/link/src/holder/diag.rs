@@ -1,8 +1,8 @@
-//! The kernel's socket diagnostics (`sock_diag(7)`), asked for the Unix sockets that are connected: which were accepted at
-//! which path, and who is at the other end. `/proc/net/unix` does not tell the latter.
+//! The kernel's socket diagnostics (`sock_diag(7)`), asked for the Unix sockets that listen or are connected: which were
+//! accepted at which path, who is at the other end, and how many wait to be accepted. `/proc/net/unix` does not tell who.
 //!
 //! ```text
-//!   us ──► header, unix_diag_req: connected ones, their names and peers
+//!   us ──► header, unix_diag_req: those that listen or are connected, their names, peers and queues
 //!      ◄── header, unix_diag_msg, attributes   for each socket, many to a datagram
 //!      ◄── header: done
 //! ```
@@ -25,12 +25,18 @@ const DONE: u16 = 3;
 const UNIX: u8 = 1;
 /// `TCP_ESTABLISHED`, as a set of states.
 const CONNECTED: u32 = 1 << 1;
-/// `UDIAG_SHOW_NAME | UDIAG_SHOW_PEER`
-const NAME_AND_PEER: u32 = 1 | 4;
+/// `TCP_LISTEN`, as a set of states.
+const LISTENING: u32 = 1 << LISTENS;
+/// `TCP_LISTEN`, as it stands in an answer.
+const LISTENS: u8 = 10;
+/// `UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN`
+const NAME_PEER_AND_QUEUE: u32 = 1 | 4 | 0x10;
 /// `UNIX_DIAG_NAME`: where it is bound; what was accepted has the listener's.
 const NAME: u16 = 0;
 /// `UNIX_DIAG_PEER`: the inode of the other end.
 const PEER: u16 = 2;
+/// `UNIX_DIAG_RQLEN`: of one that listens, how many wait to be accepted, and how many may.
+const QUEUE: u16 = 4;
 
 /// Of `nlmsghdr` and of `unix_diag_msg`, in bytes.
 const HEADER: usize = 16;
@@ -39,17 +45,26 @@ const BODY: usize = 16;
 /// How much one datagram of the kernel's may hold.
 const SPACE: usize = 64 << 10;
 
-/// The listener's end of a connection.
+/// A socket that has a path.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Accepted {
-    /// Where it was accepted.
+pub(super) struct Bound {
+    /// Where it listens, or was accepted.
     pub(super) path: PathBuf,
-    /// The inode of the client's end.
-    pub(super) client: u32,
+    /// What it is.
+    pub(super) end: End,
 }
 
-/// Every connection of this host's (this network namespace's) that was accepted at a path.
-pub(super) fn accepted() -> Result<Vec<Accepted>> {
+/// What a socket that has a path is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It listens, and so many wait to be accepted.
+    Listens { waiting: u32 },
+    /// It is the listener's end of a connection; the client's end has this inode.
+    Accepted { client: u32 },
+}
+
+/// Every socket of this host's (this network namespace's) that listens or was accepted at a path.
+pub(super) fn bound() -> Result<Vec<Bound>> {
     let socket =
         socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
     send(&socket, &request(), SendFlags::empty())?;
@@ -72,17 +87,17 @@ fn request() -> Vec<u8> {
     // Sequence number and sender: there is one question, and the kernel knows who asks.
     request.extend_from_slice(&[0; 8]);
     request.extend_from_slice(&[UNIX, 0, 0, 0]);
-    request.extend_from_slice(&CONNECTED.to_ne_bytes());
+    request.extend_from_slice(&(CONNECTED | LISTENING).to_ne_bytes());
     // Any inode.
     request.extend_from_slice(&[0; 4]);
-    request.extend_from_slice(&NAME_AND_PEER.to_ne_bytes());
+    request.extend_from_slice(&NAME_PEER_AND_QUEUE.to_ne_bytes());
     // No cookie.
     request.extend_from_slice(&[0; 8]);
     request
 }
 
 /// The messages of a datagram. `true` when the last has come.
-fn read(mut datagram: &[u8], found: &mut Vec<Accepted>) -> Result<bool> {
+fn read(mut datagram: &[u8], found: &mut Vec<Bound>) -> Result<bool> {
     while let (Some(length), Some(kind)) = (u32_at(datagram, 0), u16_at(datagram, 4)) {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let Some(message) = datagram.get(HEADER..length) else { return Err(Errno::BADMSG) };
@@ -98,20 +113,26 @@ fn read(mut datagram: &[u8], found: &mut Vec<Accepted>) -> Result<bool> {
     Ok(false)
 }
 
-fn entry(message: &[u8]) -> Option<Accepted> {
+fn entry(message: &[u8]) -> Option<Bound> {
+    let listens = *message.get(2)? == LISTENS;
     let mut attributes = message.get(BODY..)?;
-    let (mut path, mut client) = (None, None);
+    let (mut path, mut client, mut waiting) = (None, None, None);
     while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
         let length = usize::from(length);
         let value = attributes.get(4..length)?;
         match kind {
             NAME => path = value.split(|byte| *byte == 0).next().filter(|path| !path.is_empty()),
             PEER => client = u32_at(value, 0),
+            QUEUE => waiting = u32_at(value, 0),
             _ => {}
         }
         attributes = attributes.get(aligned(length)..).unwrap_or_default();
     }
-    Some(Accepted { path: PathBuf::from(OsStr::from_bytes(path?)), client: client? })
+    let end = match listens {
+        true => End::Listens { waiting: waiting? },
+        false => End::Accepted { client: client? },
+    };
+    Some(Bound { path: PathBuf::from(OsStr::from_bytes(path?)), end })
 }
 
 /// Everything starts at a multiple of four.
@@ -132,7 +153,11 @@ mod tests {
     use super::*;
 
     fn message(kind: u16, attributes: &[(u16, &[u8])]) -> Vec<u8> {
-        let mut body = vec![UNIX, 1, 1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        message_of(1, kind, attributes)
+    }
+
+    fn message_of(state: u8, kind: u16, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut body = vec![UNIX, 1, state, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         for (kind, value) in attributes {
             body.extend_from_slice(&u16::try_from(4 + value.len()).unwrap().to_ne_bytes());
             body.extend_from_slice(&kind.to_ne_bytes());
@@ -148,9 +173,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_accepted_at_a_path_has_a_client() {
+    fn what_was_accepted_at_a_path_has_a_client_and_what_listens_a_queue() {
         let nine = 9_u32.to_ne_bytes();
+        let queue = [2_u32.to_ne_bytes(), 128_u32.to_ne_bytes()].concat();
         let datagram = [
+            message_of(LISTENS, BY_FAMILY, &[(NAME, b"/run/vm.sock\0"), (QUEUE, &queue)]),
             message(BY_FAMILY, &[(NAME, b"/run/vm.sock\0"), (PEER, &nine)]),
             // A client's end has no name, an abstract one no path, one that was left no peer.
             message(BY_FAMILY, &[(PEER, &nine)]),
@@ -161,7 +188,8 @@ mod tests {
         .concat();
         let mut found = Vec::new();
         assert_eq!(read(&datagram, &mut found), Ok(false));
-        assert_eq!(found, [Accepted { path: "/run/vm.sock".into(), client: 9 }]);
+        let expected = [End::Listens { waiting: 2 }, End::Accepted { client: 9 }];
+        assert_eq!(found, expected.map(|end| Bound { path: "/run/vm.sock".into(), end }));
         assert_eq!(read(&message(DONE, &[]), &mut found), Ok(true));
         assert_eq!(read(&message(ERROR, &[]), &mut found), Err(Errno::NOTSUP));
     }

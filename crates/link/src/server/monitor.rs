@@ -8,6 +8,7 @@
 //! QEMU serves one client a monitor. While it does, it does not accept: a second one's `connect` succeeds, it waits in the
 //! backlog, hears nothing, and inherits the monitor. So it is here.
 
+use crate::dial_in::Access;
 use crate::listen::{ACCEPT_AGAIN, SocketFile, StartError, listen};
 use crate::stream::Duplex;
 use qev_qmp::json::print::Layout;
@@ -106,7 +107,7 @@ pub(super) struct Listener {
 impl Listener {
     /// Makes the socket; one that nobody listens at any more is replaced, as QEMU does.
     pub(super) fn bind(path: &Path, options: &MonitorOptions) -> Result<Listener, StartError> {
-        let (socket, file) = listen(path, options.backlog)?;
+        let (socket, file) = listen(path, options.backlog, Access::default())?;
         let monitor = Monitor::new(options, &path.display().to_string());
         let seats = options.clients.clamp(1, Semaphore::MAX_PERMITS);
         Ok(Listener { file, socket, monitor, seats: Arc::new(Semaphore::new(seats)) })

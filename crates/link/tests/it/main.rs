@@ -14,6 +14,7 @@ mod dial_in;
 mod events_to_subscribers;
 mod examples;
 mod holding_back;
+mod looking;
 mod negotiation;
 mod one_client_at_a_time;
 mod strange_clients;
