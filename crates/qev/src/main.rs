@@ -6,6 +6,7 @@ mod cli;
 mod daemon;
 mod exit;
 mod monitor;
+mod places;
 mod printer;
 mod simulated;
 
