@@ -1,1 +1,58 @@
 //! The durable, ordered record of what happened to machines: one sequence number for all, on disk before it is given out.
+//!
+//! A journal is a directory of segments, each one file of SQLite's, named after its first sequence number. One
+//! [`Journal`] appends; any number of [`Reader`]s, in any process, read beside it. `docs/journal.md` has the format.
+//!
+//! | module | what it has |
+//! |---|---|
+//! | `contents` | the directory as the table of contents |
+//! | `store` | a segment's file: tables, opening, sealing |
+//! | `segment`, `dictionary`, `row`, `block` | what is written into it |
+//! | `journal`, `lock`, `recover` | the writer |
+//! | `reader`, `query`, `records`, `scan` | readers |
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use qev_journal::{Journal, Options, Query, Reader};
+//! use qev_qmp::Timestamp;
+//! use qev_record::Record;
+//!
+//! # let dir = std::env::temp_dir().join(format!("qev-journal-doc-{}", std::process::id()));
+//! let mut journal = Journal::open(&dir, Options::default())?;
+//! journal.append(&mut [Record::attached("h1", "web1", Timestamp::from_micros(0))])?;
+//!
+//! for record in Reader::open(&dir)?.records(&Query::default()) {
+//!     assert_eq!(record?.seq, Some(1));
+//! }
+//! # drop(journal);
+//! # std::fs::remove_dir_all(&dir)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod block;
+mod bytes;
+mod contents;
+mod dictionary;
+mod error;
+mod journal;
+mod lock;
+mod options;
+mod query;
+mod reader;
+mod records;
+mod recover;
+mod row;
+mod scan;
+mod segment;
+mod store;
+
+pub use error::{AppendError, FORMAT, OpenError, ReadError};
+pub use journal::{Journal, Retained};
+pub use lock::Writer;
+pub use options::{Options, Synchronous};
+pub use query::Query;
+pub use reader::Reader;
+pub use records::Records;
+pub use recover::Finding;
+pub use segment::RECORDS_A_SEGMENT;

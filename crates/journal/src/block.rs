@@ -1,0 +1,238 @@
+//! What is written once for a block of records, so that a reader can leave out blocks in which nothing matches.
+//!
+//! Times go backwards, of QEMU's clock and of the host's: a block has the smallest and the largest, and blocks are
+//! looked at one after the other, never searched by halves.
+
+use crate::bytes::{push, take};
+use crate::error::SegmentError;
+use crate::row::Row;
+use rusqlite::{Connection, params};
+
+/// A block ends with this many records …
+pub(crate) const RECORDS: usize = 1024;
+
+/// … or with this many bytes.
+const BYTES: usize = 1 << 20;
+
+/// The summary of a block.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Block {
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) records: i64,
+    /// Smallest and largest `received`; `None` when a record's time is none, so that nothing is known.
+    pub(crate) received: Option<(i64, i64)>,
+    /// Smallest and largest of QEMU's `timestamp`; `None` when no record has one.
+    pub(crate) timestamp: Option<(i64, i64)>,
+    /// How many records there are of each entry of the dictionary `what`, ascending.
+    pub(crate) whats: Vec<(i64, i64)>,
+    /// Which entries of the dictionary `source` there are, ascending.
+    pub(crate) sources: Vec<i64>,
+    pub(crate) checksum: i64,
+}
+
+const COLUMNS: &str = "first, last, records, received_min, received_max, timestamp_min, timestamp_max, whats, sources, \
+                       checksum";
+
+impl Block {
+    pub(crate) fn insert(&self, db: &Connection) -> rusqlite::Result<()> {
+        let (mut whats, mut sources) = (Vec::new(), Vec::new());
+        let mut before = 0;
+        for (id, n) in &self.whats {
+            push(&mut whats, difference(*id, before));
+            push(&mut whats, difference(*n, 0));
+            before = *id;
+        }
+        before = 0;
+        for id in &self.sources {
+            push(&mut sources, difference(*id, before));
+            before = *id;
+        }
+        db.prepare(&format!("INSERT INTO block ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"))?
+            .execute(params![
+                self.first,
+                self.last,
+                self.records,
+                self.received.map(|(min, _)| min),
+                self.received.map(|(_, max)| max),
+                self.timestamp.map(|(min, _)| min),
+                self.timestamp.map(|(_, max)| max),
+                whats,
+                sources,
+                self.checksum,
+            ])
+            .map(drop)
+    }
+
+    /// All blocks that end behind a sequence number, in order.
+    pub(crate) fn read_all(db: &Connection, after: i64) -> Result<Vec<Block>, SegmentError> {
+        let mut statement = db.prepare(&format!("SELECT {COLUMNS} FROM block WHERE last > ?1 ORDER BY last"))?;
+        let mut rows = statement.query([after])?;
+        let mut blocks: Vec<Block> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let block = Block::read(row)?;
+            if blocks.last().is_some_and(|before| before.last >= block.first) {
+                return Err(SegmentError::damaged(format!("the blocks before record {} overlap", block.last)));
+            }
+            blocks.push(block);
+        }
+        Ok(blocks)
+    }
+
+    fn read(row: &rusqlite::Row<'_>) -> Result<Block, SegmentError> {
+        let span = |min: usize| -> rusqlite::Result<_> {
+            Ok(row.get::<_, Option<i64>>(min)?.zip(row.get::<_, Option<i64>>(min + 1)?))
+        };
+        let last: i64 = row.get(1)?;
+        let damaged = || SegmentError::damaged(format!("the summary of the block that ends with record {last}"));
+        let mut block = Block {
+            first: row.get(0)?,
+            last,
+            records: row.get(2)?,
+            received: span(3)?,
+            timestamp: span(5)?,
+            whats: Vec::new(),
+            sources: Vec::new(),
+            checksum: row.get(9)?,
+        };
+        let (whats, sources): (Vec<u8>, Vec<u8>) = (row.get(7)?, row.get(8)?);
+        let (mut rest, mut id) = (&*whats, 0_i64);
+        while !rest.is_empty() {
+            id = next(&mut rest, id).ok_or_else(damaged)?;
+            block.whats.push((id, next(&mut rest, 0).ok_or_else(damaged)?));
+        }
+        (rest, id) = (&*sources, 0);
+        while !rest.is_empty() {
+            id = next(&mut rest, id).ok_or_else(damaged)?;
+            block.sources.push(id);
+        }
+        if block.first > block.last {
+            return Err(damaged());
+        }
+        Ok(block)
+    }
+}
+
+fn difference(n: i64, before: i64) -> u64 {
+    u64::try_from(n.saturating_sub(before)).unwrap_or_default()
+}
+
+fn next(bytes: &mut &[u8], before: i64) -> Option<i64> {
+    before.checked_add(i64::try_from(take(bytes)?).ok()?)
+}
+
+/// A block that records are still added to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Open {
+    block: Block,
+    /// A record's time is none.
+    timeless: bool,
+    whats: Vec<i64>,
+    sources: Vec<i64>,
+    bytes: usize,
+    checksum: Checksum,
+}
+
+impl Open {
+    pub(crate) fn add(&mut self, row: &Row<'_>) {
+        let block = &mut self.block;
+        if block.records == 0 {
+            block.first = row.seq;
+        }
+        block.last = row.seq;
+        block.records = block.records.saturating_add(1);
+        match row.received {
+            Some(received) => widen(&mut block.received, received),
+            None => self.timeless = true,
+        }
+        if let Some(timestamp) = row.received.zip(row.lag).and_then(|(received, lag)| received.checked_sub(lag)) {
+            widen(&mut block.timestamp, timestamp);
+        }
+        self.whats.push(row.what);
+        self.sources.push(row.source);
+        self.bytes = self.bytes.saturating_add(row.bytes());
+        self.checksum.add(row);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.whats.len() >= RECORDS || self.bytes >= BYTES
+    }
+
+    /// How many records it has.
+    pub(crate) fn records(&self) -> i64 {
+        self.block.records
+    }
+
+    /// Largest `received` so far.
+    pub(crate) fn newest(&self) -> Option<i64> {
+        self.block.received.map(|(_, max)| max)
+    }
+
+    /// Ends the block and begins another; `None` when there is no record in it.
+    pub(crate) fn finish(&mut self) -> Option<Block> {
+        let Open { mut block, timeless, mut whats, mut sources, checksum, .. } = std::mem::take(self);
+        if timeless {
+            block.received = None;
+        }
+        whats.sort_unstable();
+        block.whats = whats.chunk_by(|a, b| a == b).filter_map(counted).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        block.sources = sources;
+        block.checksum = checksum.value();
+        (block.records > 0).then_some(block)
+    }
+}
+
+fn counted(same: &[i64]) -> Option<(i64, i64)> {
+    Some((*same.first()?, same.len().try_into().ok()?))
+}
+
+fn widen(span: &mut Option<(i64, i64)>, n: i64) {
+    let (min, max) = span.unwrap_or((n, n));
+    *span = Some((min.min(n), max.max(n)));
+}
+
+/// A sum over all that stands in the rows of a block: no proof against a forger, but one bit that flipped shows.
+///
+/// Each word of 64 bits `w` makes the sum `s` into `(rotate_left(s, 5) ^ w) * 0x517c_c1b7_2722_0a95`, modulo 2^64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Checksum(u64);
+
+impl Checksum {
+    /// Adds a row: its numbers, absent ones as the smallest there is, then each text: its length in bytes, its bytes in
+    /// words, the lowest first, filled up with zeros.
+    fn add(&mut self, row: &Row<'_>) {
+        let numbers = [row.seq, row.source, row.what, row.received.unwrap_or(i64::MIN), row.lag.unwrap_or(i64::MIN)];
+        for n in numbers {
+            self.word(n.to_le_bytes());
+        }
+        self.bytes(row.summary.as_bytes());
+        match row.data {
+            Some(data) => self.bytes(data.as_bytes()),
+            None => self.word([0xFF; 8]),
+        }
+        self.bytes(&row.rest);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.word(u64::try_from(bytes.len()).unwrap_or_default().to_le_bytes());
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.word(*word);
+        }
+        if !rest.is_empty() {
+            let mut word = [0; 8];
+            word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            self.word(word);
+        }
+    }
+
+    fn word(&mut self, word: [u8; 8]) {
+        self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+
+    fn value(self) -> i64 {
+        i64::from_le_bytes(self.0.to_le_bytes())
+    }
+}

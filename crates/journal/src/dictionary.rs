@@ -1,0 +1,185 @@
+//! What many records of a segment have in common is written once, and each record has its number.
+//!
+//! Who a record is about (host, machine, identity, session, way) is one entry, what it is (kind, event, severity)
+//! another. So a filter is asked once an entry, not once a record.
+
+use crate::error::SegmentError;
+use qev_qmp::EventName;
+use qev_record::{Kind, Record, Severity};
+use rusqlite::{Connection, Row, params};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+/// Who a record is about, and which way it came.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Source {
+    pub(crate) host: Arc<str>,
+    pub(crate) machine: Arc<str>,
+    pub(crate) machine_id: Option<Arc<str>>,
+    pub(crate) session: Option<Arc<str>>,
+    pub(crate) via: Option<Arc<str>>,
+}
+
+/// What a record is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct What {
+    pub(crate) kind: Kind,
+    pub(crate) event: Option<EventName>,
+    pub(crate) severity: Severity,
+}
+
+/// What a dictionary has entries of.
+pub(crate) trait Entry: Clone + Eq + Hash {
+    /// The table, with the entry's columns.
+    const SELECT: &'static str;
+    fn of(record: &Record) -> Self;
+    /// Whether this is the entry of a record.
+    fn is_of(&self, record: &Record) -> bool;
+    fn insert(&self, id: i64, db: &Connection) -> rusqlite::Result<()>;
+    fn read(row: &Row<'_>) -> rusqlite::Result<Option<Self>>;
+}
+
+impl Entry for Source {
+    const SELECT: &'static str =
+        "SELECT id, host, machine, machine_id, session, via FROM source WHERE id > ?1 ORDER BY id";
+
+    fn of(record: &Record) -> Source {
+        Source {
+            host: record.host.clone(),
+            machine: record.machine.clone(),
+            machine_id: record.machine_id.clone(),
+            session: record.session.clone(),
+            via: record.via.clone(),
+        }
+    }
+
+    fn is_of(&self, record: &Record) -> bool {
+        self.machine == record.machine
+            && self.session == record.session
+            && self.machine_id == record.machine_id
+            && self.host == record.host
+            && self.via == record.via
+    }
+
+    fn insert(&self, id: i64, db: &Connection) -> rusqlite::Result<()> {
+        let Source { host, machine, machine_id, session, via } = self;
+        db.prepare("INSERT INTO source VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            .execute(params![id, host, machine, machine_id, session, via])
+            .map(drop)
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Option<Source>> {
+        Ok(Some(Source {
+            host: row.get(1)?,
+            machine: row.get(2)?,
+            machine_id: row.get(3)?,
+            session: row.get(4)?,
+            via: row.get(5)?,
+        }))
+    }
+}
+
+impl Entry for What {
+    const SELECT: &'static str = "SELECT id, kind, event, severity FROM what WHERE id > ?1 ORDER BY id";
+
+    fn of(record: &Record) -> What {
+        What { kind: record.kind.clone(), event: record.event.clone(), severity: record.severity }
+    }
+
+    fn is_of(&self, record: &Record) -> bool {
+        self.event == record.event && self.kind == record.kind && self.severity == record.severity
+    }
+
+    fn insert(&self, id: i64, db: &Connection) -> rusqlite::Result<()> {
+        let event = self.event.as_ref().map(EventName::as_str);
+        db.prepare("INSERT INTO what VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![id, self.kind.as_str(), event, self.severity.as_str()])
+            .map(drop)
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Option<What>> {
+        let (kind, event) = (row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?);
+        let severity = row.get::<_, String>(3)?.parse().ok();
+        Ok(severity.map(|severity| What { kind: (&*kind).into(), event: event.as_deref().map(Into::into), severity }))
+    }
+}
+
+/// A dictionary for reading: entries by number.
+#[derive(Clone, Debug)]
+pub(crate) struct Entries<E> {
+    /// The first entry has number 1.
+    pub(crate) entries: Vec<E>,
+}
+
+impl<E: Entry> Entries<E> {
+    pub(crate) fn new() -> Entries<E> {
+        Entries { entries: Vec::new() }
+    }
+
+    /// Reads what came since it was last read.
+    pub(crate) fn read(&mut self, db: &Connection) -> Result<(), SegmentError> {
+        let mut statement = db.prepare(E::SELECT)?;
+        let mut rows = statement.query([self.count()])?;
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            let entry = E::read(row).ok().flatten();
+            match entry {
+                Some(entry) if id == self.count().saturating_add(1) => self.entries.push(entry),
+                _ => return Err(SegmentError::damaged(format!("entry {id} of a dictionary is none"))),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, id: i64) -> Result<&E, SegmentError> {
+        let at = id.checked_sub(1).and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| self.entries.get(at))
+            .ok_or_else(|| SegmentError::damaged(format!("there is no entry {id} in a dictionary")))
+    }
+
+    fn count(&self) -> i64 {
+        self.entries.len().try_into().unwrap_or(i64::MAX)
+    }
+}
+
+/// A dictionary for writing: numbers by entry. As large as its segment at most: each entry is in it once.
+#[derive(Debug)]
+pub(crate) struct Numbers<E> {
+    ids: HashMap<E, i64>,
+    /// The entry that was last asked for: records of one machine often follow one another.
+    last: Option<(E, i64)>,
+    /// Entries that are not in the file yet.
+    new: Vec<(E, i64)>,
+}
+
+impl<E: Entry> Numbers<E> {
+    pub(crate) fn read(db: &Connection) -> Result<Numbers<E>, SegmentError> {
+        let mut entries = Entries::new();
+        entries.read(db)?;
+        let ids = entries.entries.into_iter().zip(1..).collect();
+        Ok(Numbers { ids, last: None, new: Vec::new() })
+    }
+
+    /// The number of a record's entry.
+    pub(crate) fn of(&mut self, record: &Record) -> i64 {
+        if let Some((last, id)) = &self.last
+            && last.is_of(record)
+        {
+            return *id;
+        }
+        let entry = E::of(record);
+        let next = i64::try_from(self.ids.len()).unwrap_or(i64::MAX).saturating_add(1);
+        let id = *self.ids.entry(entry.clone()).or_insert(next);
+        if id == next {
+            self.new.push((entry.clone(), id));
+        }
+        self.last = Some((entry, id));
+        id
+    }
+
+    /// Writes the new entries.
+    pub(crate) fn write(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        self.new.drain(..).try_for_each(|(entry, id)| entry.insert(id, db))
+    }
+}

@@ -1,0 +1,308 @@
+//! The writer: one for a directory, owned by one thread.
+
+use crate::contents::{self, Entry};
+use crate::error::{AppendError, OpenError, SegmentError};
+use crate::lock::Lock;
+use crate::options::Options;
+use crate::recover::{self, Finding};
+use crate::segment::{RECORDS_A_SEGMENT, Segment};
+use qev_qmp::Timestamp;
+use qev_record::Record;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The right and the means to append to a journal.
+///
+/// It has no thread and reads no clock: [`Journal::append`] returns when the records are on disk, and what depends on
+/// the time is told it.
+#[derive(Debug)]
+pub struct Journal {
+    dir: PathBuf,
+    options: Options,
+    /// The next sequence number.
+    next: i64,
+    /// Where the newest segment begins.
+    first_of_newest: i64,
+    /// `None` after an error: it is opened anew then.
+    newest: Option<Segment>,
+    /// Segments that are complete and could not be made single files yet, because somebody was reading them.
+    unsealed: Vec<PathBuf>,
+    findings: Vec<Finding>,
+    _lock: Lock,
+}
+
+/// What [`Journal::retain`] deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retained {
+    /// How many segments.
+    pub segments: usize,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+impl Journal {
+    /// Opens the journal in a directory, which is made when it is not there.
+    ///
+    /// What a crash left behind is put right; a damaged newest segment is set aside, and [`Journal::findings`] says so.
+    ///
+    /// # Errors
+    ///
+    /// When another process writes to it, when a segment is of a newer version, when the directory cannot be written
+    /// to.
+    pub fn open(dir: &Path, options: Options) -> Result<Journal, OpenError> {
+        let failed = |source| OpenError::Directory { dir: dir.into(), source };
+        std::fs::DirBuilder::new().recursive(true).mode(0o750).create(dir).map_err(failed)?;
+        let dir = dir.canonicalize().map_err(failed)?;
+        let lock = Lock::take(&dir)?;
+        let mut journal = Journal {
+            dir,
+            options,
+            next: 1,
+            first_of_newest: 1,
+            newest: None,
+            unsealed: Vec::new(),
+            findings: Vec::new(),
+            _lock: lock,
+        };
+        journal.recover()?;
+        Ok(journal)
+    }
+
+    /// What was found wrong and put right since it was opened.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The last sequence number that was given out, whether its record is still kept or not; `None` when none was.
+    pub fn last_seq(&self) -> Option<u64> {
+        u64::try_from(self.next.saturating_sub(1)).ok().filter(|last| *last > 0)
+    }
+
+    /// The sequence number of the oldest record that is kept, `None` when there is none: as far as the names of the
+    /// segments tell.
+    pub fn first_seq(&self) -> Option<u64> {
+        let first = contents::segments(&self.dir).ok()?.first()?.first;
+        self.last_seq().filter(|last| *last >= first).map(|_| first)
+    }
+
+    /// Appends records in their order, as one group. When it returns they are on disk and have their sequence numbers.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be written, because the disk is full for example: then none of them is kept, none has a number,
+    /// and a later call may succeed.
+    pub fn append(&mut self, records: &mut [Record]) -> Result<(), AppendError> {
+        let Some(oldest) = records.first() else { return Ok(()) };
+        let count = i64::try_from(records.len()).ok().filter(|n| n.unsigned_abs() <= RECORDS_A_SEGMENT);
+        let count = count.ok_or(AppendError::TooMany { records: records.len() })?;
+        let next = self.next.checked_add(count).ok_or(AppendError::NoNumbers)?;
+        let now = oldest.received;
+        if let Err(damaged) = self.write(now, count, records)? {
+            self.set_aside(&damaged)?;
+            // The new segment is empty; a second time it is no damage that was there before.
+            self.write(now, count, records)?.map_err(|problem| {
+                let path = contents::path_of(&self.dir, u64::try_from(self.first_of_newest).unwrap_or_default());
+                AppendError::Segment(SegmentError::damaged(problem).while_opening(&path))
+            })?;
+            return Ok(());
+        }
+        debug_assert_eq!(self.next, next);
+        Ok(())
+    }
+
+    /// Writes a group; in the inner error is what damage was met in the newest segment.
+    fn write(&mut self, now: Timestamp, count: i64, records: &mut [Record]) -> Result<Result<(), String>, AppendError> {
+        let next = self.next;
+        let segment = match self.ready(now, count) {
+            Ok(segment) => segment,
+            Err((path, SegmentError::Damaged(problem))) if path.exists() => return Ok(Err(problem)),
+            Err((path, error)) => return Err(AppendError::Segment(error.while_opening(&path))),
+        };
+        let path = segment.path.clone();
+        if let Err(error) = segment.append((next..).zip(records.iter())) {
+            self.newest = None;
+            return match SegmentError::from(error) {
+                SegmentError::Damaged(problem) => Ok(Err(problem)),
+                SegmentError::Sqlite(source) => Err(AppendError::Store { path, source }),
+                other => Err(AppendError::Segment(other.while_opening(&path))),
+            };
+        }
+        for (seq, record) in (next..).zip(records.iter_mut()) {
+            record.seq = u64::try_from(seq).ok();
+        }
+        self.next = next.saturating_add(count);
+        Ok(Ok(()))
+    }
+
+    /// The newest segment, open and with room for so many records.
+    fn ready(&mut self, now: Timestamp, count: i64) -> Result<&mut Segment, (PathBuf, SegmentError)> {
+        let path = contents::path_of(&self.dir, u64::try_from(self.first_of_newest).unwrap_or_default());
+        let at = |error| (path.clone(), error);
+        let synchronous = self.options.synchronous;
+        let mut segment = match self.newest.take() {
+            Some(segment) => segment,
+            None if !path.exists() => self.begin().map_err(at)?,
+            None => {
+                let mut segment = Segment::open(&path, synchronous).map_err(at)?;
+                segment.cut_after(self.next.saturating_sub(1), synchronous).map_err(at)?;
+                segment
+            }
+        };
+        if self.is_full(&segment, now, count).map_err(at)? {
+            self.seal(segment);
+            self.first_of_newest = self.next;
+            let path = contents::path_of(&self.dir, u64::try_from(self.next).unwrap_or_default());
+            segment = self.begin().map_err(|error| (path, error))?;
+        }
+        Ok(self.newest.insert(segment))
+    }
+
+    fn begin(&self) -> Result<Segment, SegmentError> {
+        Segment::create(&self.dir, self.first_of_newest, self.options.synchronous)
+    }
+
+    fn is_full(&self, segment: &Segment, now: Timestamp, count: i64) -> Result<bool, SegmentError> {
+        if segment.is_complete {
+            return Ok(true);
+        }
+        if segment.records == 0 {
+            return Ok(false);
+        }
+        let numbers = self.next.saturating_add(count).saturating_sub(segment.first);
+        Ok(numbers.unsigned_abs() > RECORDS_A_SEGMENT
+            || is_older(segment.started, now, self.options.segment_age)
+            || segment.bytes()? >= self.options.segment_bytes)
+    }
+
+    /// Seals a segment, now or, when somebody is reading it, later.
+    fn seal(&mut self, segment: Segment) {
+        let path = segment.path.clone();
+        if segment.seal().is_err() {
+            self.unsealed.push(path);
+        }
+        let unsealed = std::mem::take(&mut self.unsealed);
+        let synchronous = self.options.synchronous;
+        let sealed = |path: &PathBuf| Segment::open(path, synchronous).and_then(Segment::seal).is_ok();
+        self.unsealed = unsealed.into_iter().filter(|path| path.exists() && !sealed(path)).collect();
+    }
+
+    /// Deletes the oldest segments as [`Options`] say, and begins a new one when the newest is old enough.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be deleted.
+    pub fn retain(&mut self, now: Timestamp) -> Result<Retained, OpenError> {
+        if let Some(segment) = self.newest.take() {
+            let Options { segment_age, keep_age, .. } = self.options;
+            let is_old = is_older(segment.started, now, segment_age)
+                || keep_age.is_some_and(|keep| is_older(segment.newest, now, keep));
+            if segment.records > 0 && is_old {
+                self.seal(segment);
+                self.first_of_newest = self.next;
+            } else {
+                self.newest = Some(segment);
+            }
+        }
+        if self.newest.is_none() {
+            let synchronous = self.ready(now, 0);
+            if let Err((path, error)) = synchronous {
+                return Err(error.while_opening(&path));
+            }
+        }
+        recover::delete_old(&self.dir, &self.options, now)
+    }
+
+    fn recover(&mut self) -> Result<(), OpenError> {
+        let directory = |source| OpenError::Directory { dir: self.dir.clone(), source };
+        let segments = contents::segments(&self.dir).map_err(directory)?;
+        let damaged = contents::damaged(&self.dir).map_err(directory)?;
+        let newest_damaged = damaged.last().map_or(0, |entry| entry.first);
+        let Some((newest, older)) = segments.split_last() else {
+            if newest_damaged > 0 {
+                self.go_on_behind(newest_damaged);
+            }
+            return self.ready_to_open();
+        };
+        for entry in older.iter().filter(|entry| !crate::store::is_sealed(&entry.path)) {
+            self.finish_sealing(entry)?;
+        }
+        if newest_damaged >= newest.first {
+            self.go_on_behind(newest_damaged);
+            return self.ready_to_open();
+        }
+        self.first_of_newest = i64::try_from(newest.first).unwrap_or(i64::MAX);
+        match Segment::open(&newest.path, self.options.synchronous) {
+            Ok(segment) => {
+                self.next = segment.last.saturating_add(1);
+                if segment.is_complete {
+                    self.seal(segment);
+                    self.first_of_newest = self.next;
+                    return self.ready_to_open();
+                }
+                self.newest = Some(segment);
+                Ok(())
+            }
+            Err(SegmentError::Damaged(problem)) => {
+                self.set_aside_at_open(&problem)?;
+                self.ready_to_open()
+            }
+            Err(error) => Err(error.while_opening(&newest.path)),
+        }
+    }
+
+    /// Begins the newest segment, which is not there.
+    fn ready_to_open(&mut self) -> Result<(), OpenError> {
+        let path = contents::path_of(&self.dir, u64::try_from(self.first_of_newest).unwrap_or_default());
+        self.newest = Some(self.begin().map_err(|error| error.while_opening(&path))?);
+        Ok(())
+    }
+
+    /// A crash came between the end of a segment and its sealing, or somebody was reading it.
+    fn finish_sealing(&mut self, entry: &Entry) -> Result<(), OpenError> {
+        match Segment::open(&entry.path, self.options.synchronous) {
+            Ok(segment) => {
+                self.seal(segment);
+                Ok(())
+            }
+            Err(SegmentError::Damaged(problem)) => {
+                self.findings.push(recover::set_aside(&entry.path, entry.first, None, &problem)?);
+                Ok(())
+            }
+            Err(error) => Err(error.while_opening(&entry.path)),
+        }
+    }
+
+    fn set_aside(&mut self, problem: &str) -> Result<(), AppendError> {
+        self.newest = None;
+        self.set_aside_at_open(problem).map_err(AppendError::Segment)
+    }
+
+    fn set_aside_at_open(&mut self, problem: &str) -> Result<(), OpenError> {
+        let first = u64::try_from(self.first_of_newest).unwrap_or_default();
+        let path = contents::path_of(&self.dir, first);
+        self.go_on_behind(first);
+        let next = u64::try_from(self.next).ok();
+        self.findings.push(recover::set_aside(&path, first, next, problem)?);
+        Ok(())
+    }
+
+    /// Where numbers go on when nobody knows where a segment ended.
+    fn go_on_behind(&mut self, first: u64) {
+        let next = first.saturating_add(RECORDS_A_SEGMENT);
+        self.next = self.next.max(i64::try_from(next).unwrap_or(i64::MAX));
+        self.first_of_newest = self.next;
+    }
+}
+
+/// Whether a time is longer ago than an age. Not, when it is not known or lies in the future.
+pub(crate) fn is_older(time: Option<i64>, now: Timestamp, age: Duration) -> bool {
+    let past = now.micros().zip(time).and_then(|(now, time)| u128::try_from(i128::from(now) - i128::from(time)).ok());
+    past.is_some_and(|past| past > age.as_micros())
+}

@@ -1,0 +1,56 @@
+//! Reading a journal, in any process, beside a writer or without one.
+
+use crate::contents::{self, Entry};
+use crate::error::ReadError;
+use crate::lock::{self, Writer};
+use crate::query::Query;
+use crate::records::Records;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A reader of a journal.
+///
+/// It holds nothing open: each query looks at what is there then.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    dir: PathBuf,
+}
+
+impl Reader {
+    /// A reader of the journal in a directory, which need not have records yet.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such directory, or it cannot be read.
+    pub fn open(dir: &Path) -> Result<Reader, ReadError> {
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => ReadError::NoJournal { dir: dir.into() },
+            _ => ReadError::Directory { dir: dir.into(), source },
+        };
+        let dir = dir.canonicalize().map_err(failed)?;
+        contents::segments(&dir).map_err(failed)?;
+        Ok(Reader { dir })
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The records that are wanted, of those that are there now.
+    ///
+    /// No read transaction lasts longer than it takes to read a page of records, however slowly they are taken. An item
+    /// that is an error stands for what could not be read of one segment; the records of the others follow it.
+    pub fn records(&self, query: &Query) -> Records {
+        Records::new(self.segments(), query.clone())
+    }
+
+    /// Whether somebody writes to the journal.
+    pub fn writer(&self) -> Writer {
+        lock::writer(&self.dir)
+    }
+
+    pub(crate) fn segments(&self) -> Result<Vec<Entry>, ReadError> {
+        contents::segments(&self.dir).map_err(|source| ReadError::Directory { dir: self.dir.clone(), source })
+    }
+}

@@ -1,0 +1,167 @@
+//! The newest segment, which records are appended to.
+
+use crate::block;
+use crate::contents;
+use crate::dictionary::{Numbers, Source, What};
+use crate::error::SegmentError;
+use crate::options::Synchronous;
+use crate::row::{self, Row};
+use crate::store;
+use qev_record::Record;
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use std::path::{Path, PathBuf};
+
+/// A segment has at most so many sequence numbers: behind a damaged one, of which nobody can say where it ended, numbers
+/// go on this far from where it began.
+pub const RECORDS_A_SEGMENT: u64 = 1_000_000;
+
+/// The newest segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) path: PathBuf,
+    pub(crate) first: i64,
+    /// The last sequence number in it; one less than the first, when there is none.
+    pub(crate) last: i64,
+    /// How many records it has.
+    pub(crate) records: i64,
+    /// When its first record was received, microseconds since the epoch.
+    pub(crate) started: Option<i64>,
+    /// When its newest record was received, by the records' own times.
+    pub(crate) newest: Option<i64>,
+    /// It is complete: nothing may be appended.
+    pub(crate) is_complete: bool,
+    db: Connection,
+    sources: Numbers<Source>,
+    whats: Numbers<What>,
+    block: block::Open,
+}
+
+impl Segment {
+    /// Makes a new segment and opens it.
+    pub(crate) fn create(dir: &Path, first: i64, synchronous: Synchronous) -> Result<Segment, SegmentError> {
+        let path = contents::path_of(dir, u64::try_from(first).unwrap_or_default());
+        store::create(&path, first)?;
+        Segment::open(&path, synchronous)
+    }
+
+    /// Opens a segment and finds where it ends.
+    pub(crate) fn open(path: &Path, synchronous: Synchronous) -> Result<Segment, SegmentError> {
+        let db = store::open(path, synchronous)?;
+        let (first, ended): (i64, Option<i64>) =
+            db.query_row("SELECT first, last FROM segment", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if contents::path_of(Path::new(""), u64::try_from(first).unwrap_or_default()).file_name() != path.file_name() {
+            return Err(SegmentError::damaged(format!("by its content its first sequence number is {first}")));
+        }
+        let (sources, whats) = (Numbers::read(&db)?, Numbers::read(&db)?);
+        let (blocks_end, mut records, mut newest): (Option<i64>, i64, Option<i64>) =
+            db.query_row("SELECT max(last), ifnull(sum(records), 0), max(received_max) FROM block", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?;
+        let mut block = block::Open::default();
+        let mut last = blocks_end.unwrap_or(first.saturating_sub(1));
+        {
+            let sql = format!("SELECT {} FROM record WHERE seq > ?1 ORDER BY seq", row::COLUMNS);
+            let mut statement = db.prepare(&sql)?;
+            let mut rows = statement.query([last])?;
+            while let Some(row) = rows.next()? {
+                let row = Row::read(row)?;
+                last = row.seq;
+                block.add(&row);
+            }
+        }
+        records = records.saturating_add(block.records());
+        newest = newest.max(block.newest());
+        let started = db
+            .query_row("SELECT received FROM record ORDER BY seq LIMIT 1", [], |row| row.get::<_, Option<i64>>(0))
+            .optional()?
+            .flatten();
+        Ok(Segment {
+            path: path.to_owned(),
+            first,
+            last,
+            records,
+            started,
+            newest,
+            is_complete: ended.is_some(),
+            db,
+            sources,
+            whats,
+            block,
+        })
+    }
+
+    /// Removes what stands behind a sequence number: a commit that failed may be found to have happened after all.
+    pub(crate) fn cut_after(&mut self, last: i64, synchronous: Synchronous) -> Result<(), SegmentError> {
+        if self.last <= last {
+            return Ok(());
+        }
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("DELETE FROM record WHERE seq > ?1", [last])?;
+        transaction.execute("DELETE FROM block WHERE last > ?1", [last])?;
+        transaction.commit()?;
+        *self = Segment::open(&self.path, synchronous)?;
+        Ok(())
+    }
+
+    /// Appends records in one transaction. After an error the segment must be opened anew.
+    pub(crate) fn append<'r>(
+        &mut self,
+        records: impl Iterator<Item = (i64, &'r Record)>,
+    ) -> Result<(), rusqlite::Error> {
+        let Segment { db, sources, whats, block, last, records: count, started, newest, .. } = self;
+        let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let mut insert = transaction.prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+            for (seq, record) in records {
+                let row = Row::new(seq, sources.of(record), whats.of(record), record);
+                let rest = Some(&*row.rest).filter(|rest| !rest.is_empty());
+                insert.execute(params![
+                    row.seq,
+                    row.source,
+                    row.what,
+                    row.received,
+                    row.lag,
+                    row.summary,
+                    row.data,
+                    rest
+                ])?;
+                block.add(&row);
+                *last = seq;
+                *count = count.saturating_add(1);
+                *started = started.or(row.received);
+                *newest = (*newest).max(row.received);
+                if block.is_full()
+                    && let Some(block) = block.finish()
+                {
+                    block.insert(&transaction)?;
+                }
+            }
+        }
+        sources.write(&transaction)?;
+        whats.write(&transaction)?;
+        transaction.commit()
+    }
+
+    /// How large it is, in bytes.
+    pub(crate) fn bytes(&self) -> Result<u64, SegmentError> {
+        let number = |name| self.db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        Ok(u64::try_from(number("page_count")?.saturating_mul(number("page_size")?)).unwrap_or_default())
+    }
+
+    /// Ends the segment: nothing is appended to it any more, and it becomes a single, read-only file. When somebody is
+    /// reading it, that is an error, and can be tried again.
+    pub(crate) fn seal(mut self) -> Result<(), SegmentError> {
+        if !self.is_complete {
+            let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if let Some(block) = self.block.finish() {
+                block.insert(&transaction)?;
+            }
+            transaction.execute(
+                "UPDATE segment SET last = ?1, records = ?2, newest = ?3",
+                params![self.last, self.records, self.newest],
+            )?;
+            transaction.commit()?;
+        }
+        store::seal(self.db, &self.path)
+    }
+}

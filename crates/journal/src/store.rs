@@ -1,0 +1,146 @@
+//! A segment as a file of SQLite's: its tables, how it is made, and how it is opened.
+
+use crate::contents::{beside, sync};
+use crate::error::{FORMAT, SegmentError};
+use crate::options::Synchronous;
+use rusqlite::{Connection, OpenFlags};
+use std::fmt::Write as _;
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+/// What marks a file of SQLite's as a segment: `qevj`.
+const APPLICATION_ID: i64 = 0x7165_766A;
+
+/// Who may read and write the newest segment, and who may read a sealed one.
+const MODE: u32 = 0o640;
+const SEALED_MODE: u32 = 0o440;
+
+/// How long to wait for a lock of SQLite's. They are held for moments: while a crashed writer's file is recovered.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const TABLES: &str = "
+    CREATE TABLE segment(first INTEGER NOT NULL, last INTEGER, records INTEGER, newest INTEGER);
+    CREATE TABLE source(
+        id INTEGER PRIMARY KEY, host TEXT NOT NULL, machine TEXT NOT NULL, machine_id TEXT, session TEXT, via TEXT);
+    CREATE TABLE what(id INTEGER PRIMARY KEY, kind TEXT NOT NULL, event TEXT, severity TEXT NOT NULL);
+    CREATE TABLE record(
+        seq INTEGER PRIMARY KEY, source INTEGER NOT NULL, what INTEGER NOT NULL, received INTEGER, lag INTEGER,
+        summary TEXT NOT NULL, data TEXT, rest BLOB);
+    CREATE TABLE block(
+        last INTEGER PRIMARY KEY, first INTEGER NOT NULL, records INTEGER NOT NULL,
+        received_min INTEGER, received_max INTEGER, timestamp_min INTEGER, timestamp_max INTEGER,
+        whats BLOB NOT NULL, sources BLOB NOT NULL, checksum INTEGER NOT NULL);
+    CREATE VIEW log AS
+        SELECT seq, strftime('%Y-%m-%dT%H:%M:%f', received / 1000000.0, 'unixepoch') AS received, host, machine, kind,
+            severity, event, summary, data
+        FROM record JOIN source ON source.id = record.source JOIN what ON what.id = record.what ORDER BY seq;";
+
+/// Makes the file of a new, empty segment. It appears under its name when it is complete.
+pub(crate) fn create(path: &Path, first: i64) -> Result<(), SegmentError> {
+    let new = beside(path, ".new");
+    remove(&new)?;
+    {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(&new, flags)?;
+        fs::set_permissions(&new, Permissions::from_mode(MODE))?;
+        db.execute_batch("PRAGMA synchronous = FULL; BEGIN")?;
+        db.pragma_update(None, "application_id", APPLICATION_ID)?;
+        db.pragma_update(None, "user_version", FORMAT)?;
+        db.execute_batch(TABLES)?;
+        db.execute("INSERT INTO segment(first) VALUES (?1)", [first])?;
+        db.execute_batch("COMMIT")?;
+        set_journal_mode(&db, "wal")?;
+        db.close().map_err(|(_, error)| error)?;
+    }
+    fs::rename(&new, path)?;
+    if let Some(dir) = path.parent() {
+        sync(dir)?;
+    }
+    Ok(())
+}
+
+/// Deletes a file that was not finished, and what SQLite has beside it.
+fn remove(path: &Path) -> Result<(), SegmentError> {
+    for path in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm"), beside(path, "-journal")] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Opens a segment for writing.
+pub(crate) fn open(path: &Path, synchronous: Synchronous) -> Result<Connection, SegmentError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(PATIENCE)?;
+    let synchronous = if synchronous == Synchronous::Off { "OFF" } else { "FULL" };
+    db.pragma_update(None, "synchronous", synchronous)?;
+    verify(&db)?;
+    Ok(db)
+}
+
+/// Opens a segment for reading.
+pub(crate) fn open_for_reading(path: &Path) -> Result<(Connection, bool), SegmentError> {
+    let immutable = is_sealed(path);
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = if immutable {
+        flags |= OpenFlags::SQLITE_OPEN_URI;
+        Connection::open_with_flags(uri(path), flags)?
+    } else {
+        Connection::open_with_flags(path, flags)?
+    };
+    db.busy_timeout(PATIENCE)?;
+    verify(&db)?;
+    Ok((db, immutable))
+}
+
+/// Whether a segment will never change again: its file is read-only, and SQLite has nothing beside it.
+///
+/// The file itself is not opened for that: when a process closes a file, it loses all locks that SQLite has on it.
+pub(crate) fn is_sealed(path: &Path) -> bool {
+    let is_read_only = |metadata: fs::Metadata| metadata.permissions().mode() & 0o222 == 0;
+    fs::metadata(path).is_ok_and(is_read_only) && !beside(path, "-wal").exists()
+}
+
+/// Puts all that SQLite has beside a segment into it and makes it read-only. Nobody may be reading it.
+pub(crate) fn seal(db: Connection, path: &Path) -> Result<(), SegmentError> {
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    set_journal_mode(&db, "delete")?;
+    db.close().map_err(|(_, error)| error)?;
+    fs::set_permissions(path, Permissions::from_mode(SEALED_MODE))?;
+    Ok(())
+}
+
+fn set_journal_mode(db: &Connection, mode: &str) -> Result<(), SegmentError> {
+    let set: String = db.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |row| row.get(0))?;
+    if set == mode { Ok(()) } else { Err(SegmentError::damaged(format!("SQLite keeps it in mode '{set}'"))) }
+}
+
+fn verify(db: &Connection) -> Result<(), SegmentError> {
+    let number = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    match (number("application_id")?, number("user_version")?) {
+        (APPLICATION_ID, FORMAT) => Ok(()),
+        (APPLICATION_ID, version) => Err(SegmentError::Version(version)),
+        (_, 0) if number("page_count")? == 0 => Err(SegmentError::damaged("it is empty")),
+        _ => Err(SegmentError::damaged("it is a database, but not of a journal")),
+    }
+}
+
+/// The path as SQLite takes it together with options.
+fn uri(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            // Writing to a String cannot fail.
+            _ => drop(write!(uri, "%{byte:02X}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    uri
+}

@@ -1,0 +1,7 @@
+//! The crate from outside: what was appended is there, in order, whatever happens to the process, the disk and the files.
+
+// A test fails by panicking; outside of functions marked as tests clippy must be told.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod appending;
+mod support;
