@@ -1,8 +1,9 @@
 //! The command line: verbs, a file each, and the options that are the same everywhere.
 
 mod attach_args;
+mod check_config;
 pub(crate) mod demo;
-mod duration;
+pub(crate) mod duration;
 mod explain;
 mod replay;
 mod select;
@@ -52,6 +53,8 @@ enum Verb {
     Send(send::Args),
     /// Print what to add to a QEMU, and where, so that it connects to qev by itself
     AttachArgs(attach_args::Args),
+    /// Print the configuration in force, or everything that is wrong with it
+    CheckConfig(check_config::Args),
     /// Say what an event means, what it carries, and what to do about it
     Explain(explain::Args),
     /// Run a machine without QEMU, that emits the same events for the same reasons
@@ -69,6 +72,7 @@ impl Cli {
             Verb::Wait(args) => block_on(wait::run(args)),
             Verb::Send(args) => block_on(send::run(args)),
             Verb::AttachArgs(args) => block_on(attach_args::run(args)),
+            Verb::CheckConfig(args) => check_config::run(&args),
             Verb::Explain(args) => explain::run(&args),
             Verb::Simulate(args) => block_on(simulate::run(args)),
             Verb::Replay(args) => block_on(replay::run(args)),

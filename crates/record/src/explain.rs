@@ -4,7 +4,7 @@
 //! 10.2 the [`catalogue`](all) has the facts.
 
 mod catalogue;
-mod suggest;
+pub mod suggest;
 pub mod types;
 
 use crate::meaning::FIVE;

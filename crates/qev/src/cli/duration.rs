@@ -1,6 +1,7 @@
-//! Durations as people write them: `5s`, `500ms`, `1m30s`, `2h`, and a bare number of seconds as `timeout(1)` takes it.
+//! Durations as people write them: `5s`, `500ms`, `1m30s`, `2h`, `30d`, and a bare number of seconds as `timeout(1)` takes
+//! it.
 
-use jiff::SignedDuration;
+use jiff::{Span, SpanRelativeTo};
 use std::fmt;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ pub(crate) struct NotADuration(String);
 
 impl fmt::Display for NotADuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}' is not a duration: expected one such as 5s, 500ms, 1m30s or 2h", self.0.escape_debug())
+        write!(f, "'{}' is not a duration: expected one such as 5s, 500ms, 1m30s, 2h or 30d", self.0.escape_debug())
     }
 }
 
@@ -22,7 +23,9 @@ pub(crate) fn parse(text: &str) -> Result<Duration, NotADuration> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).map_err(|_| error());
     }
-    let duration: SignedDuration = text.parse().map_err(|_| error())?;
+    let span: Span = text.parse().map_err(|_| error())?;
+    // Of months and years nobody knows how long they are.
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| error())?;
     Duration::try_from(duration).map_err(|_| error())
 }
 
@@ -32,12 +35,19 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_people_write_them() {
-        for (text, expected) in
-            [("5s", 5000), ("500ms", 500), ("1m30s", 90_000), ("2h", 7_200_000), ("3", 3000), ("0.25", 250)]
-        {
+        for (text, expected) in [
+            ("5s", 5000),
+            ("500ms", 500),
+            ("1m30s", 90_000),
+            ("2h", 7_200_000),
+            ("2d", 172_800_000),
+            ("1w", 604_800_000),
+            ("3", 3000),
+            ("0.25", 250),
+        ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(expected)), "{text}");
         }
-        for text in ["", "soon", "-1s", "-3", "5 parsecs", "inf"] {
+        for text in ["", "soon", "-1s", "-3", "5 parsecs", "inf", "1mo", "1y"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -10,6 +10,7 @@
 
 mod attach;
 mod attach_args;
+mod check_config;
 mod demo;
 mod exchanges;
 mod explain;

@@ -9,23 +9,30 @@ const LONGEST: usize = 64;
 
 /// The events whose names come near this one, the nearest first: a few letters wrong, or a part of the name.
 pub(super) fn nearest(name: &str) -> Vec<&'static str> {
+    nearest_of(name, all().map(|explanation| explanation.event))
+}
+
+/// Those of some known names that come near this one, the nearest first and three at most: a few letters wrong, or a part
+/// of the name. Upper and lower case are one here, and so are `-`, `_` and a space.
+pub fn nearest_of<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let typed: Vec<u8> = name.bytes().take(LONGEST + 1).map(normal).collect();
     if typed.is_empty() || typed.len() > LONGEST {
         return Vec::new();
     }
-    let mut near: Vec<(usize, &str)> = all()
-        .filter_map(|explanation| {
-            let event = explanation.event;
-            let distance = distance(&typed, event.as_bytes());
-            let is_part = typed.len() >= 3 && is_part(&typed, event.as_bytes());
-            (distance <= 2.max(typed.len() / 5) || is_part).then_some((distance, event))
+    let mut near: Vec<(usize, &str)> = known
+        .into_iter()
+        .filter_map(|known| {
+            let letters: Vec<u8> = known.bytes().map(normal).collect();
+            let distance = distance(&typed, &letters);
+            let is_part = typed.len() >= 3 && is_part(&typed, &letters);
+            (distance <= 2.max(typed.len() / 5) || is_part).then_some((distance, known))
         })
         .collect();
     near.sort_unstable();
     // A name with a letter wrong is what was meant, whatever else holds a part of it.
     let closest = near.first().map_or(0, |(distance, _)| *distance);
     near.retain(|(distance, _)| closest > 2 || *distance <= closest + 1);
-    near.into_iter().take(MOST).map(|(_, event)| event).collect()
+    near.into_iter().take(MOST).map(|(_, name)| name).collect()
 }
 
 fn normal(letter: u8) -> u8 {
@@ -81,6 +88,12 @@ mod tests {
         check("quorum", &["QUORUM_FAILURE", "QUORUM_REPORT_BAD"]);
         check("panic", &["GUEST_PANICKED"]);
         check("ost", &["ACPI_DEVICE_OST", "NETDEV_VHOST_USER_CONNECTED", "NETDEV_VHOST_USER_DISCONNECTED"]);
+    }
+
+    #[test]
+    fn any_names_can_be_the_known_ones() {
+        assert_eq!(nearest_of("state_dri", ["run-dir", "state-dir"]), ["state-dir"]);
+        assert_eq!(nearest_of("x", ["run-dir", "state-dir"]), [""; 0]);
     }
 
     #[test]

@@ -1,0 +1,163 @@
+//! The configuration of the daemon: where it keeps what, whom it listens for, whom it dials.
+//!
+//! ```text
+//!   config.toml ──► document ──► reading: values, or problems ──► Config ──► serve
+//!     (or none)     (toml)       (all of them, with their place)     └─────► check-config prints it
+//! ```
+//!
+//! Every key is known here. One that is not is an error that says which was meant: a mistyped `keep-age` must not keep
+//! everything for ever.
+
+// Until the daemon asks for all of it.
+#![allow(dead_code)]
+
+mod document;
+mod group;
+mod problem;
+mod show;
+mod values;
+
+pub(crate) use problem::{LoadError, Problem};
+
+use crate::places::Places;
+use qev_journal::Options;
+use qev_link::Target;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Who may dial the host's socket: any QEMU, whoever runs it. A QEMU that dials in only tells; nothing can be read there.
+const MODE_OF_HOST: u32 = 0o666;
+
+/// Who may dial a user's socket: the user.
+const MODE_OF_USER: u32 = 0o600;
+
+/// The name of the socket in the run folder that QEMUs dial.
+const ATTACH_SOCKET: &str = "attach.sock";
+
+/// What the daemon is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// The file it was read from, if there is one.
+    pub(crate) file: Option<PathBuf>,
+    /// The folder of the journal and of the daemon's own socket.
+    pub(crate) state_dir: PathBuf,
+    /// The folder of the sockets.
+    pub(crate) run_dir: PathBuf,
+    /// Sockets that QEMUs dial; none when the configuration says so.
+    pub(crate) attach: Vec<Attach>,
+    /// Machines that are named, and where their monitors are.
+    pub(crate) machines: Vec<Machine>,
+    /// Paths of monitors, with `*`, `?` and `[…]` for many.
+    pub(crate) dial: Vec<String>,
+    /// libvirt's URIs, such as `qemu:///system`.
+    pub(crate) libvirt: Vec<String>,
+    /// How the journal is kept.
+    pub(crate) journal: Journal,
+}
+
+/// A socket that QEMUs dial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attach {
+    /// Where.
+    pub(crate) path: PathBuf,
+    /// The mode of the socket's file: who may write to it may dial.
+    pub(crate) mode: u32,
+    /// The group of the socket's file, when it is not that of the process.
+    pub(crate) group: Option<Group>,
+}
+
+/// A group of the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// As it was written: a name or a number.
+    pub(crate) name: String,
+    /// Its number.
+    pub(crate) gid: u32,
+}
+
+/// A machine that the configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Machine {
+    /// What it is called, whatever it says itself.
+    pub(crate) name: String,
+    /// Its monitor.
+    pub(crate) monitor: Target,
+}
+
+/// How the journal is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Journal {
+    /// A new segment begins when the newest is this large, in bytes.
+    pub(crate) segment_size: u64,
+    /// A new segment begins when the newest is this old.
+    pub(crate) segment_age: Duration,
+    /// The oldest segments are deleted while all together are larger, in bytes.
+    pub(crate) keep_size: Option<u64>,
+    /// Segments are deleted when all that is in them is older.
+    pub(crate) keep_age: Option<Duration>,
+}
+
+impl Config {
+    /// Reads the file that was named. When none was, the one at its default place, which need not be there.
+    pub(crate) fn load(named: Option<&Path>) -> Result<Config, LoadError> {
+        let places = Places::of_user()?;
+        let file = named.unwrap_or(&places.config_file);
+        match problem::read(file) {
+            Ok(text) => Config::parse(&text, file, &places),
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Config::defaults(&places))
+            }
+            Err(source) => Err(LoadError::Read { file: file.to_owned(), source }),
+        }
+    }
+
+    /// What holds where no configuration is.
+    pub(crate) fn defaults(places: &Places) -> Config {
+        Config {
+            file: None,
+            state_dir: places.state_dir.clone(),
+            run_dir: places.run_dir.clone(),
+            attach: vec![Attach::at(places.run_dir.join(ATTACH_SOCKET))],
+            machines: Vec::new(),
+            dial: Vec::new(),
+            libvirt: Vec::new(),
+            journal: Journal::default(),
+        }
+    }
+
+    /// What a file says, and the defaults where it says nothing.
+    fn parse(text: &str, file: &Path, places: &Places) -> Result<Config, LoadError> {
+        document::config(text, places)
+            .map(|config| Config { file: Some(file.to_owned()), ..config })
+            .map_err(|problems| LoadError::Wrong { file: file.to_owned(), problems })
+    }
+}
+
+impl Attach {
+    /// A socket for whom the defaults let in: every QEMU of the host when root listens, else the user's own.
+    pub(crate) fn at(path: PathBuf) -> Attach {
+        let mode = if rustix::process::geteuid().is_root() { MODE_OF_HOST } else { MODE_OF_USER };
+        Attach { path, mode, group: None }
+    }
+}
+
+impl Default for Journal {
+    /// What the journal's own defaults are.
+    fn default() -> Journal {
+        let Options { segment_bytes, segment_age, keep_bytes, keep_age, .. } = Options::default();
+        Journal { segment_size: segment_bytes, segment_age, keep_size: keep_bytes, keep_age }
+    }
+}
+
+impl From<&Journal> for Options {
+    fn from(journal: &Journal) -> Options {
+        Options::default()
+            .segment_bytes(journal.segment_size)
+            .segment_age(journal.segment_age)
+            .keep_bytes(journal.keep_size)
+            .keep_age(journal.keep_age)
+    }
+}
+
+#[cfg(test)]
+mod tests;
