@@ -221,6 +221,16 @@ impl SegmentError {
         SegmentError::Damaged(problem.into())
     }
 
+    /// The error as a sentence, with what stands behind it.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            SegmentError::Sqlite(error) => format!("it cannot be read: {error}"),
+            SegmentError::Io(error) => format!("it cannot be read: {error}"),
+            SegmentError::Version(found) => format!("it has format {found}, this qev knows {FORMAT}: use a newer qev"),
+            SegmentError::Damaged(problem) => problem.clone(),
+        }
+    }
+
     pub(crate) fn while_opening(self, path: &Path) -> OpenError {
         let path = path.to_owned();
         match self {

@@ -9,7 +9,7 @@
 //! | `store` | a segment's file: tables, opening, sealing |
 //! | `segment`, `dictionary`, `row`, `block` | what is written into it |
 //! | `journal`, `lock`, `recover` | the writer |
-//! | `reader`, `query`, `records`, `scan` | readers |
+//! | `reader`, `query`, `records`, `scan`, `check` | readers |
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,6 +32,7 @@
 
 mod block;
 mod bytes;
+mod check;
 mod contents;
 mod dictionary;
 mod error;
@@ -47,6 +48,7 @@ mod scan;
 mod segment;
 mod store;
 
+pub use check::{Report, SegmentReport};
 pub use error::{AppendError, FORMAT, OpenError, ReadError};
 pub use journal::{Journal, Retained};
 pub use lock::Writer;

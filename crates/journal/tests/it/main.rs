@@ -3,5 +3,7 @@
 // A test fails by panicking; outside of functions marked as tests clippy must be told.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod anything;
 mod appending;
+mod crash;
 mod support;

@@ -78,3 +78,8 @@ pub(crate) fn numbers(records: &[Record]) -> Vec<i64> {
     let number = |record: &Record| record.data.as_ref().and_then(|data| data.get("actual")?.value().as_i64());
     records.iter().filter_map(number).collect()
 }
+
+/// How often something is tried: with `QEV_TEST_LONG`, more often.
+pub(crate) fn rounds(short: usize, long: usize) -> usize {
+    if std::env::var_os("QEV_TEST_LONG").is_some() { long } else { short }
+}

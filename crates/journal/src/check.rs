@@ -1,0 +1,207 @@
+//! Whether a journal is whole: each segment by SQLite's own check, by its summaries and by reading every record of it,
+//! and all of them by their sequence numbers.
+
+use crate::block::{self, Block};
+use crate::contents::{self, Entry};
+use crate::dictionary::{Entries, Source, What};
+use crate::error::{ReadError, SegmentError};
+use crate::reader::Reader;
+use crate::row::{self, Row};
+use crate::store;
+use std::fmt;
+use std::path::PathBuf;
+
+/// How many problems of a segment are listed.
+const PROBLEMS: usize = 10;
+
+/// What [`Reader::check`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Each segment, the oldest first.
+    pub segments: Vec<SegmentReport>,
+    /// Numbers that are missing between two that are there, as first and last.
+    pub holes: Vec<(u64, u64)>,
+    /// Damaged segments that were set aside.
+    pub set_aside: Vec<PathBuf>,
+}
+
+/// What was found in one segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentReport {
+    /// Its file.
+    pub path: PathBuf,
+    /// How large it is, in bytes.
+    pub bytes: u64,
+    /// Whether it is complete and will not change any more.
+    pub is_sealed: bool,
+    /// How many records could be read.
+    pub records: u64,
+    /// The smallest and the largest sequence number, if there is a record.
+    pub span: Option<(u64, u64)>,
+    /// What is wrong with it, a sentence each.
+    pub problems: Vec<Box<str>>,
+}
+
+impl Report {
+    /// Whether nothing is wrong and nothing is missing.
+    pub fn is_sound(&self) -> bool {
+        self.holes.is_empty() && self.segments.iter().all(|segment| segment.problems.is_empty())
+    }
+
+    /// How many records could be read.
+    pub fn records(&self) -> u64 {
+        self.segments.iter().fold(0, |sum, segment| sum.saturating_add(segment.records))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let segments = self.segments.len();
+        write!(f, "{} records in {segments} {}", self.records(), if segments == 1 { "segment" } else { "segments" })?;
+        for segment in &self.segments {
+            for problem in &segment.problems {
+                write!(f, "\n{}: {problem}", segment.path.display())?;
+            }
+        }
+        for (first, last) in &self.holes {
+            if first == last {
+                write!(f, "\nrecord {first} is missing")?;
+            } else {
+                write!(f, "\nrecords {first} to {last} are missing")?;
+            }
+        }
+        for path in &self.set_aside {
+            write!(f, "\n{}: a damaged segment that was set aside", path.display())?;
+        }
+        Ok(())
+    }
+}
+
+impl Reader {
+    /// Reads everything and says whether it is whole. Of the newest segment a snapshot is held meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be read. What is wrong with a segment stands in the report.
+    pub fn check(&self) -> Result<Report, ReadError> {
+        let directory = |source| ReadError::Directory { dir: self.dir().into(), source };
+        let mut report = Report::default();
+        let set_aside = contents::damaged(self.dir()).map_err(directory)?;
+        report.set_aside = set_aside.into_iter().map(|entry| entry.path).collect();
+        let mut last = None;
+        for entry in self.segments()? {
+            let mut numbers = Numbers { last, holes: &mut report.holes, double: None };
+            let mut segment = SegmentReport {
+                path: entry.path.clone(),
+                bytes: contents::bytes_of(&entry.path),
+                is_sealed: store::is_sealed(&entry.path),
+                ..SegmentReport::default()
+            };
+            match check(&entry, &mut segment, &mut numbers) {
+                Err(_) if !entry.path.exists() => continue,
+                Err(error) => segment.problem(error.in_words()),
+                Ok(()) => {}
+            }
+            if let Some(double) = numbers.double {
+                segment.problem(format!("record {double} is in an older segment, too"));
+            }
+            last = numbers.last;
+            report.segments.push(segment);
+        }
+        Ok(report)
+    }
+}
+
+impl SegmentReport {
+    fn problem(&mut self, problem: impl Into<Box<str>>) {
+        if self.problems.len() < PROBLEMS {
+            self.problems.push(problem.into());
+        }
+    }
+}
+
+/// The sequence numbers met so far, of all segments.
+struct Numbers<'a> {
+    last: Option<u64>,
+    holes: &'a mut Vec<(u64, u64)>,
+    double: Option<u64>,
+}
+
+impl Numbers<'_> {
+    fn meet(&mut self, seq: u64) {
+        match self.last {
+            Some(last) if seq <= last => self.double = self.double.or(Some(seq)),
+            Some(last) if seq > last.saturating_add(1) => {
+                self.holes.push((last.saturating_add(1), seq.saturating_sub(1)));
+            }
+            _ => {}
+        }
+        self.last = self.last.max(Some(seq));
+    }
+}
+
+fn check(entry: &Entry, report: &mut SegmentReport, numbers: &mut Numbers<'_>) -> Result<(), SegmentError> {
+    let (db, _) = store::open_for_reading(&entry.path)?;
+    // Blocks and records must be those of one moment.
+    let db = db.unchecked_transaction()?;
+    let mut statement = db.prepare(&format!("PRAGMA quick_check({PROBLEMS})"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let said: String = row.get(0)?;
+        if said != "ok" {
+            report.problem(said);
+        }
+    }
+    let (mut sources, mut whats) = (Entries::<Source>::new(), Entries::<What>::new());
+    sources.read(&db)?;
+    whats.read(&db)?;
+    let mut blocks = Block::read_all(&db, i64::MIN)?.into_iter().peekable();
+    let mut open = block::Open::default();
+    let mut statement = db.prepare(&format!("SELECT {} FROM record ORDER BY seq", row::COLUMNS))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let row = match Row::read(row) {
+            Ok(row) => row,
+            Err(error) => {
+                report.problem(error.in_words());
+                continue;
+            }
+        };
+        while blocks.next_if(|block| block.last < row.seq).is_some() {
+            report.problem(format!("record {}: the block before it ends elsewhere", row.seq));
+        }
+        let record = sources.get(row.source).and_then(|source| row.record(source, whats.get(row.what)?));
+        if let Err(error) = record {
+            report.problem(error.in_words());
+        }
+        let seq = u64::try_from(row.seq).unwrap_or_default();
+        numbers.meet(seq);
+        report.records = report.records.saturating_add(1);
+        report.span = Some(report.span.map_or((seq, seq), |(first, _)| (first, seq)));
+        open.add(&row);
+        if let Some(block) = blocks.next_if(|block| block.last == row.seq)
+            && open.finish().is_none_or(|counted| counted != block)
+        {
+            report.problem(format!("records {} to {}: they are not what was written", block.first, block.last));
+        }
+    }
+    if let Some(block) = blocks.next() {
+        report.problem(format!("records {} to {} are missing", block.first, block.last));
+    }
+    let said: (i64, Option<i64>, Option<i64>) =
+        db.query_row("SELECT first, last, records FROM segment", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    let number = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok());
+    if number(Some(said.0)) != Some(entry.first) {
+        report.problem(format!("by its content its first sequence number is {}", said.0));
+    }
+    if let Some(records) = number(said.2)
+        && records != report.records
+    {
+        report.problem(format!("it has {} records, and had {records} when it was sealed", report.records));
+    }
+    Ok(())
+}
