@@ -13,3 +13,4 @@
 
 pub(crate) mod recorder;
 pub(crate) mod roster;
+pub(crate) mod systemd;
