@@ -11,6 +11,56 @@
 // What is here is filled in part by part.
 #![allow(dead_code)]
 
+pub(crate) mod absence;
+pub(crate) mod attach;
+pub(crate) mod identity;
+pub(crate) mod managers;
+pub(crate) mod process;
+mod readiness;
 pub(crate) mod recorder;
 pub(crate) mod roster;
-pub(crate) mod systemd;
+pub(crate) mod source;
+
+use crate::told::Told;
+use absence::Absences;
+use recorder::Recorder;
+use roster::Roster;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Where the journal is, in the folder of the daemon's state.
+pub(crate) fn journal_dir(state_dir: &Path) -> PathBuf {
+    state_dir.join("journal")
+}
+
+/// What sources and machines' tasks have in common. Each task holds a clone; when all are gone, all have ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Daemon {
+    /// The name of this host.
+    pub(crate) host: Arc<str>,
+    pub(crate) recorder: Recorder,
+    pub(crate) roster: Roster,
+    pub(crate) absences: Absences,
+    pub(crate) told: Arc<Told>,
+    stop: watch::Receiver<bool>,
+}
+
+/// Tells when the daemon is being stopped.
+#[derive(Debug)]
+pub(crate) struct Stopping(watch::Receiver<bool>);
+
+impl Daemon {
+    /// To wait for the end with.
+    pub(crate) fn stopping(&self) -> Stopping {
+        Stopping(self.stop.clone())
+    }
+}
+
+impl Stopping {
+    /// Waits until the daemon is being stopped.
+    pub(crate) async fn wait(&mut self) {
+        // Whose sender is gone is stopped too.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! The verbs are in [`cli`], a file each; `qev demo` ([`cli::demo`]) shows the document's five events for their reasons.
 
+mod backoff;
 mod cli;
 mod config;
 mod daemon;
@@ -10,6 +11,7 @@ mod monitor;
 mod places;
 mod printer;
 mod simulated;
+mod told;
 
 use clap::Parser;
 use std::process::ExitCode;

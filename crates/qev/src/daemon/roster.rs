@@ -2,12 +2,25 @@
 
 use qev_qmp::Timestamp;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// How many machines that are gone are shown.
+const GONE: usize = 4096;
 
 /// The machines, by a key that lasts as long as a machine is known. Clones are for the same one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Roster {
-    machines: Arc<Mutex<BTreeMap<String, MachineStatus>>>,
+    machines: Arc<Mutex<Machines>>,
+    keys: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Default)]
+struct Machines {
+    /// Those that are there.
+    here: BTreeMap<String, MachineStatus>,
+    /// Those that are gone, by identity.
+    gone: BTreeMap<Arc<str>, MachineStatus>,
 }
 
 /// What is known of one machine (one session of it, when two live ones claim the same identity).
@@ -39,31 +52,208 @@ pub(crate) struct MachineStatus {
     pub(crate) note: Option<String>,
 }
 
-impl Roster {
-    /// Adds a machine or replaces what is known of it.
-    pub(crate) fn put(&self, key: &str, status: MachineStatus) {
-        self.lock().insert(key.to_owned(), status);
+impl MachineStatus {
+    /// One that is to be connected to, and is not: in this state, and why.
+    pub(crate) fn not_attached(
+        machine: &str,
+        state: &'static str,
+        since: Timestamp,
+        place: String,
+        why: String,
+    ) -> MachineStatus {
+        MachineStatus {
+            machine: machine.into(),
+            machine_id: None,
+            session: None,
+            state,
+            since,
+            way: "dial-out",
+            place,
+            pid: None,
+            run_state: None,
+            qemu: None,
+            events: 0,
+            note: Some(why),
+        }
     }
 
-    /// Changes what is known of a machine, if it is known.
+    /// What two sessions of one machine have in common.
+    fn identity(&self) -> &Arc<str> {
+        self.machine_id.as_ref().unwrap_or(&self.machine)
+    }
+}
+
+impl Roster {
+    /// A key for a session, which no other has.
+    pub(crate) fn key(&self) -> String {
+        format!("session-{:012}", self.keys.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Adds a machine or replaces what is known of it. It is not gone any more, if it was.
+    pub(crate) fn put(&self, key: &str, status: MachineStatus) {
+        let mut machines = self.lock();
+        machines.gone.remove(status.identity());
+        machines.here.insert(key.to_owned(), status);
+    }
+
+    /// The same for one that is seen and not attached: it says nothing of whether a machine is gone, and while it is as it
+    /// was, so is since when.
+    pub(crate) fn show(&self, key: &str, mut status: MachineStatus) {
+        let mut machines = self.lock();
+        if let Some(before) = machines.here.get(key).filter(|before| before.state == status.state) {
+            status.since = before.since;
+        }
+        machines.here.insert(key.to_owned(), status);
+    }
+
+    /// Changes what is known of a machine, if it is there.
     pub(crate) fn change(&self, key: &str, change: impl FnOnce(&mut MachineStatus)) {
-        if let Some(status) = self.lock().get_mut(key) {
+        if let Some(status) = self.lock().here.get_mut(key) {
             change(status);
         }
     }
 
     /// Forgets a machine.
     pub(crate) fn remove(&self, key: &str) {
-        self.lock().remove(key);
+        self.lock().here.remove(key);
     }
 
-    /// All of them, by machine and session.
+    /// A machine is gone, since then and for this reason. The oldest of many that are gone is forgotten.
+    pub(crate) fn gone(&self, key: &str, since: Timestamp, reason: String) {
+        let mut machines = self.lock();
+        let Some(mut status) = machines.here.remove(key) else { return };
+        (status.state, status.since, status.note) = ("gone", since, Some(reason));
+        if machines.gone.len() >= GONE {
+            let oldest = machines.gone.iter().min_by_key(|(_, status)| status.since).map(|(key, _)| Arc::clone(key));
+            oldest.map(|key| machines.gone.remove(&key));
+        }
+        machines.gone.insert(Arc::clone(status.identity()), status);
+    }
+
+    /// All of them, by name. One that is gone is left out while another session of it is there. Where two that are there
+    /// claim one identity, or two machines have one name, each says so.
     pub(crate) fn snapshot(&self) -> Vec<MachineStatus> {
-        self.lock().values().cloned().collect()
+        let machines = self.lock();
+        let mut all: Vec<_> = machines.here.values().cloned().collect();
+        let (mut identities, mut names) = (BTreeMap::new(), BTreeMap::new());
+        for status in all.iter().filter(|status| status.state == "attached") {
+            *identities.entry(Arc::clone(status.identity())).or_insert(0_usize) += 1;
+            *names.entry(Arc::clone(&status.machine)).or_insert(0_usize) += 1;
+        }
+        let several = |counts: &BTreeMap<Arc<str>, usize>, name: &str| counts.get(name).is_some_and(|n| *n > 1);
+        for status in all.iter_mut().filter(|status| status.state == "attached") {
+            let note = if several(&identities, status.identity()) {
+                "another session claims to be this machine: it migrates, or one of them lies"
+            } else if several(&names, &status.machine) {
+                "another machine has this name"
+            } else {
+                continue;
+            };
+            let other = status.note.take().map(|other| format!("{other}; ")).unwrap_or_default();
+            status.note = Some(other + note);
+        }
+        let gone = machines.gone.values().filter(|status| !identities.contains_key(status.identity()));
+        all.extend(gone.cloned());
+        all.sort_by(|one, other| (&one.machine, &one.session).cmp(&(&other.machine, &other.session)));
+        all
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, MachineStatus>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Machines> {
         // What is behind the lock is whole at every moment.
         self.machines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(machine: &str, machine_id: Option<&str>, session: &str) -> MachineStatus {
+        MachineStatus {
+            machine: machine.into(),
+            machine_id: machine_id.map(Arc::from),
+            session: Some(session.into()),
+            state: "attached",
+            since: Timestamp { seconds: 1, microseconds: 0 },
+            way: "dial-in",
+            place: "/run/qev/attach.sock".to_owned(),
+            pid: None,
+            run_state: None,
+            qemu: None,
+            events: 0,
+            note: None,
+        }
+    }
+
+    fn put(roster: &Roster, status: MachineStatus) -> String {
+        let key = roster.key();
+        roster.put(&key, status);
+        key
+    }
+
+    /// Machine, session, state and note of each.
+    fn check(roster: &Roster, expected: &[(&str, &str, &str, &str)]) {
+        let snapshot = roster.snapshot();
+        let found: Vec<_> = snapshot
+            .iter()
+            .map(|status| {
+                let note = status.note.as_deref().unwrap_or_default();
+                (&*status.machine, status.session.as_deref().unwrap_or_default(), status.state, note)
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn two_sessions_of_one_machine_are_shown_as_two_and_so_are_two_machines_of_one_name() {
+        let roster = Roster::default();
+        let lies = "another session claims to be this machine: it migrates, or one of them lies";
+        let named = "another machine has this name";
+        let first = put(&roster, status("web1", Some("u1"), "pid-1@1"));
+        put(&roster, status("web1", Some("u1"), "pid-2@2"));
+        put(&roster, status("web2", Some("u2"), "pid-3@3"));
+        check(
+            &roster,
+            &[
+                ("web1", "pid-1@1", "attached", lies),
+                ("web1", "pid-2@2", "attached", lies),
+                ("web2", "pid-3@3", "attached", ""),
+            ],
+        );
+        roster.gone(&first, Timestamp { seconds: 2, microseconds: 0 }, "killed".to_owned());
+        put(&roster, status("web2", Some("u4"), "pid-4@4"));
+        check(
+            &roster,
+            &[
+                ("web1", "pid-2@2", "attached", ""),
+                ("web2", "pid-3@3", "attached", named),
+                ("web2", "pid-4@4", "attached", named),
+            ],
+        );
+    }
+
+    #[test]
+    fn one_that_is_gone_says_why_until_it_is_back() {
+        let roster = Roster::default();
+        let key = put(&roster, status("web1", None, "pid-1@1"));
+        roster.change(&key, |status| status.events += 1);
+        roster.gone(&key, Timestamp { seconds: 2, microseconds: 0 }, "killed".to_owned());
+        check(&roster, &[("web1", "pid-1@1", "gone", "killed")]);
+        assert_eq!(roster.snapshot()[0].events, 1);
+        put(&roster, status("web1", None, "pid-2@2"));
+        check(&roster, &[("web1", "pid-2@2", "attached", "")]);
+    }
+
+    #[test]
+    fn of_many_that_are_gone_the_oldest_are_forgotten() {
+        let roster = Roster::default();
+        for number in 0..GONE + 2 {
+            let key = put(&roster, status(&format!("vm{number}"), None, ""));
+            let since = Timestamp { seconds: i64::try_from(number).unwrap(), microseconds: 0 };
+            roster.gone(&key, since, String::new());
+        }
+        let snapshot = roster.snapshot();
+        assert_eq!(snapshot.len(), GONE);
+        assert!(snapshot.iter().all(|status| &*status.machine != "vm0" && &*status.machine != "vm1"));
     }
 }

@@ -4,13 +4,13 @@
 //! with it is told once. A machine that comes back, perhaps as another process, has a gap before its `attached`.
 
 use super::{Notes, relay};
-use crate::exit::tell;
 use crate::monitor::{Monitor, ROOM};
 use crate::printer::now;
+use crate::told::Told;
 use qev_link::{Caller, ConnectOptions, DialIn};
 use qev_qmp::Timestamp;
 use qev_record::record::Gap;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 /// How many QEMUs may be attached through one socket; more wait to be accepted.
 const MACHINES: usize = 4096;
 
-/// How many complaints, and how many machines that were lost, are remembered.
+/// How many machines that were lost are remembered.
 const REMEMBERED: usize = 4096;
 
 /// How long accepting pauses after it failed.
@@ -27,7 +27,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 /// What the callers of one socket have in common.
 #[derive(Default)]
 struct Book {
-    told: Mutex<BTreeSet<String>>,
+    told: Told,
     lost: Mutex<BTreeMap<Arc<str>, Timestamp>>,
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn listen(dial_in: DialIn, host: Arc<str>, notes: Notes) {
                 });
             }
             Err(error) => {
-                book.tell_once(format!("accepting a QEMU at {}: {error}", dial_in.path().display()));
+                book.told.once(&format!("accepting a QEMU at {}: {error}", dial_in.path().display()));
                 tokio::time::sleep(ACCEPT_AGAIN).await;
             }
         }
@@ -58,7 +58,7 @@ async fn take(caller: Caller, book: &Book, host: &Arc<str>, notes: &Notes) {
     let peer = caller.peer();
     let (client, events) = match caller.connect(ConnectOptions::default().events(ROOM)).await {
         Ok(connected) => connected,
-        Err(error) => return book.tell_once(error.to_string()),
+        Err(error) => return book.told.once(&error.to_string()),
     };
     let process = peer.pid.map_or_else(|| "unknown".to_owned(), |pid| format!("pid-{pid}"));
     let monitor = Monitor::of(&client, host, || process.clone()).await.dialled_in(&process, peer);
@@ -71,19 +71,8 @@ async fn take(caller: Caller, book: &Book, host: &Arc<str>, notes: &Notes) {
 }
 
 impl Book {
-    fn tell_once(&self, complaint: String) {
-        // What is behind these locks is whole at every moment.
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() >= REMEMBERED {
-            told.clear();
-        }
-        if !told.contains(&complaint) {
-            tell(&complaint);
-            told.insert(complaint);
-        }
-    }
-
     fn take_lost(&self, machine: &str) -> Option<Timestamp> {
+        // What is behind the lock is whole at every moment.
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).remove(machine)
     }
 

@@ -1,0 +1,217 @@
+//! Since when nobody listens to each machine: what makes the gap when it is attached again.
+//!
+//! The journal remembers across restarts. A machine whose last word is `detached` was let go then. One whose last word is
+//! `attached` was attached when the last daemon died, and nobody said since when it was not: it has been heard until shortly
+//! before the journal's last record.
+//!
+//! ```text
+//!   at start:  journal ─► detached at T         ─┐              attached again
+//!                         attached, then nothing ─┼─► absent ─────────────────────► a gap from T, then attached
+//!   at its end: detached at T ───────────────────┘     │
+//!                                                      │ attached when the last daemon died, and not back in 10 s
+//!                                                      └───────────────────────────► a gap from T, then detached
+//! ```
+
+use super::identity::Identity;
+use qev_journal::{Query, ReadError, Reader};
+use qev_qmp::Timestamp;
+use qev_record::{Filter, Kind, Record, Where};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// How many absent machines are remembered.
+const REMEMBERED: usize = 1 << 16;
+
+/// How far the journal is read back. A machine that was attached before that, and not since, is not known to be absent.
+const READ_BACK: u64 = 1 << 20;
+
+/// A daemon that waits longer than this for its journal drops events, and counts them: so what came that long before its
+/// last record is in the journal.
+const COMMITTED_WITHIN: i64 = 5_000_000;
+
+/// Which machines are absent, and since when. Clones are for the same ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Absences {
+    absent: Arc<Mutex<BTreeMap<Arc<str>, Absence>>>,
+    /// Whether the journal has been asked.
+    known: Arc<watch::Sender<bool>>,
+}
+
+/// A machine that nobody listens to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Absence {
+    /// Which one.
+    pub(crate) identity: Identity,
+    /// The last moment at which nothing was missing.
+    pub(crate) since: Timestamp,
+    /// The last daemon died without saying that it let go of the machine. Which process it was then.
+    pub(crate) unsaid: bool,
+    pub(crate) session: Option<Arc<str>>,
+}
+
+/// What the journal knows: of each machine whether its last word is `attached` or `detached`.
+///
+/// # Errors
+///
+/// When the journal cannot be read; what could be read of it has no say then.
+pub(crate) fn in_journal(reader: &Reader) -> Result<Vec<Absence>, ReadError> {
+    let newest = Query { newest_first: true, limit: Some(1), ..Query::default() };
+    let Some(newest) = reader.records(&newest).next().transpose()? else { return Ok(Vec::new()) };
+    let after = newest.seq.unwrap_or_default().saturating_sub(READ_BACK);
+    let mut last: BTreeMap<Arc<str>, Record> = BTreeMap::new();
+    for kind in ["kind=attached", "kind=detached"] {
+        let wheres: Vec<Where> = kind.parse().into_iter().collect();
+        let filter = Filter { wheres, ..Filter::default() };
+        for record in reader.records(&Query { filter, after: Some(after), ..Query::default() }) {
+            let record = record?;
+            let key = Identity::of_record(&record).key();
+            if last.get(&key).is_none_or(|other| other.seq < record.seq) {
+                last.insert(key, record);
+            }
+        }
+    }
+    Ok(last.into_values().map(|record| Absence::from_record(record, newest.received)).collect())
+}
+
+impl Absence {
+    /// What follows from a machine's last word, where the journal's last record is from `until`.
+    fn from_record(record: Record, until: Timestamp) -> Absence {
+        let unsaid = record.kind == Kind::Attached;
+        let heard = until.micros().and_then(|until| until.checked_sub(COMMITTED_WITHIN)).map(Timestamp::from_micros);
+        let since = match heard {
+            Some(heard) if unsaid => heard.max(record.received),
+            _ => record.received,
+        };
+        Absence { identity: Identity::of_record(&record), since, unsaid, session: record.session }
+    }
+}
+
+impl Default for Absences {
+    fn default() -> Absences {
+        Absences { absent: Arc::default(), known: Arc::new(watch::Sender::new(false)) }
+    }
+}
+
+impl Absences {
+    /// The journal has said what it knows.
+    pub(crate) fn learn(&self, absences: impl IntoIterator<Item = Absence>) {
+        for absence in absences {
+            self.put(absence);
+        }
+        self.known.send_replace(true);
+    }
+
+    /// Nobody listens to this machine any more.
+    pub(crate) fn put(&self, absence: Absence) {
+        let mut absent = self.lock();
+        let key = absence.identity.key();
+        match absent.get(&key) {
+            // Of two sessions the one that was heard last counts.
+            Some(other) if other.since >= absence.since => return,
+            None if absent.len() >= REMEMBERED => {
+                absent.pop_first();
+            }
+            _ => {}
+        }
+        absent.insert(key, absence);
+    }
+
+    /// The machine is attached: since when it was not, if it ever was. Waits until the journal has been asked.
+    pub(crate) async fn take(&self, identity: &Identity) -> Option<Absence> {
+        // The sender is in our own hands, so it cannot be gone.
+        let _ = self.known.subscribe().wait_for(|known| *known).await;
+        self.lock().remove(&identity.key())
+    }
+
+    /// Those that were attached when the last daemon died, and did not come back until now. They are let go now.
+    pub(crate) fn not_back(&self, now: Timestamp) -> Vec<Absence> {
+        let mut found = Vec::new();
+        for absence in self.lock().values_mut().filter(|absence| absence.unsaid) {
+            found.push(absence.clone());
+            absence.unsaid = false;
+            absence.since = now;
+        }
+        found
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Arc<str>, Absence>> {
+        // What is behind the lock is whole at every moment.
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn absent(machine: &str, since: i64, unsaid: bool) -> Absence {
+        let identity = Identity { machine: machine.into(), machine_id: None };
+        Absence { identity, since: Timestamp { seconds: since, microseconds: 0 }, unsaid, session: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_back_has_been_away_since_it_was_last_heard_and_only_once() {
+        let absences = Absences::default();
+        let web1 = absent("web1", 0, false).identity;
+        absences.put(absent("web1", 7, false));
+        let early = tokio::time::timeout(Duration::from_secs(9), absences.take(&web1)).await;
+        assert!(early.is_err(), "the journal may know more");
+        absences.learn([absent("web1", 3, true), absent("db1", 5, true)]);
+        assert_eq!(absences.take(&web1).await, Some(absent("web1", 7, false)));
+        assert_eq!(absences.take(&web1).await, None);
+    }
+
+    #[tokio::test]
+    async fn who_was_attached_when_the_last_daemon_died_and_is_not_back_is_let_go() {
+        let absences = Absences::default();
+        absences.learn([absent("web1", 3, true), absent("db1", 5, false)]);
+        let now = Timestamp { seconds: 20, microseconds: 0 };
+        assert_eq!(absences.not_back(now), [absent("web1", 3, true)]);
+        assert_eq!(absences.not_back(now), []);
+        assert_eq!(absences.take(&absent("web1", 0, false).identity).await, Some(absent("web1", 20, false)));
+    }
+
+    #[test]
+    fn the_journal_knows_who_was_let_go_and_who_was_attached_when_the_daemon_died() {
+        let at = |seconds| Timestamp { seconds, microseconds: 0 };
+        let mut db1 = Record::attached("h1", "db1", at(4));
+        db1.machine_id = Some("u1".into());
+        let records = [
+            Record::attached("h1", "web1", at(1)),
+            Record::attached("h1", "web2", at(2)),
+            Record::detached("h1", "web1", at(3), "the machine shut down"),
+            db1,
+            Record::detached("h1", "web2", at(5), "qev was stopped"),
+            Record::attached("h1", "web2", at(6)),
+            Record::detached("h1", "web3", at(30), "said by another"),
+        ];
+        let dir = std::env::temp_dir().join(format!("qev-absence-{}", std::process::id()));
+        let mut journal = qev_journal::Journal::open(&dir, qev_journal::Options::default()).unwrap();
+        journal.append(&mut records.to_vec()).unwrap();
+        let mut found = in_journal(&Reader::open(&dir).unwrap()).unwrap();
+        found.sort_by(|one, other| one.identity.cmp(&other.identity));
+        drop(journal);
+        std::fs::remove_dir_all(&dir).unwrap();
+        let db1 = Identity { machine: "db1".into(), machine_id: Some("u1".into()) };
+        assert_eq!(
+            found,
+            [
+                Absence { identity: db1, ..absent("", 25, true) },
+                absent("web1", 3, false),
+                absent("web2", 25, true),
+                absent("web3", 30, false),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let absences = Absences::default();
+        for number in 0..=REMEMBERED {
+            absences.put(absent(&format!("vm{number}"), 1, false));
+        }
+        assert_eq!(absences.lock().len(), REMEMBERED);
+    }
+}

@@ -1,0 +1,233 @@
+//! One machine's task: from a connection that is negotiated to its end, everything that its monitor says becomes a record.
+//!
+//! ```text
+//!              a source has           five queries,           gap, attached,
+//!              connected              5 s at most             state
+//!   connecting ─────────► negotiated ─────────────► asked ───────────────► listening ◄─┐
+//!        │                     │ events meanwhile wait        │      │ an event         │
+//!        ▼                     │                              │      └── Outbox::put ──►┘  (waits for the journal)
+//!   told once, dialled         │ the peer leaves,             │ the peer leaves, or qev is stopped
+//!   again                      │ or qev is stopped            ▼
+//!                              └──────────────────────────► ended: detached, with what became of the process
+//! ```
+//!
+//! While the journal is slow this task waits for it, its subscription fills, and the connection is held back: QEMU keeps
+//! what it has to say. Nothing that is asked here can hang on storage.
+
+mod farewell;
+mod questions;
+mod run_state;
+
+use super::Daemon;
+use super::absence::{Absence, Absences};
+use super::identity::{Claims, Identity};
+use super::process::{Fate, PATIENCE, Process};
+use super::recorder::Outbox;
+use super::roster::{MachineStatus, Roster};
+use crate::printer::now;
+use farewell::Farewell;
+use qev_link::{Capacity, Client, ConnectOptions, EndReason, EventItem, Events};
+use qev_qmp::Timestamp;
+use qev_record::Record;
+use qev_record::record::Gap;
+use questions::Answers;
+use run_state::RunState;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What a machine's subscription has room for, until the connection is held back.
+const ROOM: Capacity = Capacity { items: 256, bytes: 256 << 10 };
+
+/// How a daemon connects: nothing that a monitor says is dropped on the way to its task.
+pub(crate) fn options() -> ConnectOptions {
+    ConnectOptions::default().events(ROOM).hold_back(true)
+}
+
+/// A monitor that was connected to and has negotiated.
+pub(crate) struct Negotiated {
+    pub(crate) client: Client,
+    pub(crate) events: Events,
+    /// How it is reached: `dial-in`, `dial-out`.
+    pub(crate) way: &'static str,
+    /// Where: the path of its monitor, or of our socket that it dialled.
+    pub(crate) place: String,
+    /// The path of its monitor, when it is its alone.
+    pub(crate) path: Option<PathBuf>,
+    /// What the configuration calls it.
+    pub(crate) configured: Option<String>,
+}
+
+/// Listens to a machine until it is gone or the daemon is stopped.
+pub(crate) async fn hold(monitor: Negotiated, daemon: &Daemon) {
+    let since = now();
+    let Negotiated { client, mut events, way, place, path, configured } = monitor;
+    let process = client.peer().and_then(|peer| peer.pid).and_then(Process::of);
+    let (answers, early) = questions::ask(&client, &mut events).await;
+    let identity = Identity::of(Claims {
+        configured,
+        uuid: answers.uuid(),
+        name: answers.name(),
+        path,
+        session: process.as_ref().map(Process::session),
+        pid: client.peer().and_then(|peer| peer.pid),
+    });
+    let mut machine = Machine {
+        host: Arc::clone(&daemon.host),
+        session: process.as_ref().map(|process| process.session().into()),
+        outbox: daemon.recorder.outbox(),
+        roster: daemon.roster.clone(),
+        key: daemon.roster.key(),
+        run_state: RunState::found(answers.status()),
+        identity,
+    };
+    let how = match (way, client.peer()) {
+        ("dial-in", Some(peer)) => format!("attached: {peer} dialled in"),
+        _ => format!("attached: {place}"),
+    };
+    machine.appear(&client, way, place, since);
+    machine.begin(&daemon.absences, since, &how, &answers).await;
+    let fate = async {
+        client.ended().await;
+        // At once: its parent may take its status away any moment.
+        match &process {
+            Some(process) => Some((process.pid(), process.fate(PATIENCE).await)),
+            None => None,
+        }
+    };
+    let farewell = machine.listen(early, &mut events, fate, daemon).await;
+    machine.end(farewell, &daemon.absences).await;
+}
+
+/// One session of one machine, as its records and the roster have it.
+struct Machine {
+    host: Arc<str>,
+    identity: Identity,
+    session: Option<Arc<str>>,
+    outbox: Outbox,
+    roster: Roster,
+    key: String,
+    run_state: RunState,
+}
+
+impl Machine {
+    /// It stands in the roster from now on.
+    fn appear(&self, client: &Client, way: &'static str, place: String, since: Timestamp) {
+        let status = MachineStatus {
+            machine: Arc::clone(&self.identity.machine),
+            machine_id: self.identity.machine_id.clone(),
+            session: self.session.clone(),
+            state: "attached",
+            since,
+            way,
+            place,
+            pid: client.peer().and_then(|peer| peer.pid),
+            run_state: self.run_state.name().map(str::to_owned),
+            qemu: Some(client.greeting().version.to_string()),
+            events: 0,
+            note: None,
+        };
+        self.roster.put(&self.key, status);
+    }
+
+    /// The first records: since when it was away, that it is there, and how it is.
+    async fn begin(&self, absences: &Absences, since: Timestamp, how: &str, answers: &Answers) {
+        let (host, machine) = (Arc::clone(&self.host), Arc::clone(&self.identity.machine));
+        if let Some(absence) = absences.take(&self.identity).await {
+            let gap = Gap { from: Some(absence.since), until: Some(since), ..Gap::default() };
+            self.put(Record::gap(Arc::clone(&host), Arc::clone(&machine), since, gap, "not attached")).await;
+        }
+        let mut attached = Record::attached(Arc::clone(&host), Arc::clone(&machine), since);
+        attached.summary = how.into();
+        self.put(attached).await;
+        self.put(Record::state(host, machine, now(), answers.data())).await;
+    }
+
+    /// Until its end, everything that it says.
+    async fn listen(
+        &mut self,
+        early: Vec<(Timestamp, EventItem)>,
+        events: &mut Events,
+        fate: impl Future<Output = Option<(u32, Fate)>>,
+        daemon: &Daemon,
+    ) -> Farewell {
+        tokio::pin!(fate);
+        let mut stopping = daemon.stopping();
+        let mut early = early.into_iter();
+        let mut became = None;
+        let ended = loop {
+            if let Some((received, item)) = early.next() {
+                match self.take(received, &item).await {
+                    Some(ended) => break ended,
+                    None => continue,
+                }
+            }
+            tokio::select! {
+                biased;
+                fate = &mut fate, if became.is_none() => became = Some(fate),
+                item = events.next() => {
+                    if let Some(ended) = self.take(now(), &item).await {
+                        break ended;
+                    }
+                }
+                () = stopping.wait() => {
+                    // What was received is kept; what QEMU still has to say, a gap will tell.
+                    while let Some(item) = events.try_next() {
+                        self.take(now(), &item).await;
+                    }
+                    return Farewell::stopped();
+                }
+            }
+        };
+        let fate = match became {
+            Some(fate) => fate,
+            None => fate.await,
+        };
+        Farewell::of(&ended, fate, self.run_state.shut_down())
+    }
+
+    /// Makes a record of what came; gives back why the connection ended, when that is what came.
+    async fn take(&mut self, received: Timestamp, item: &EventItem) -> Option<Arc<EndReason>> {
+        let (host, machine) = (Arc::clone(&self.host), Arc::clone(&self.identity.machine));
+        let gap = |reason: &str| {
+            let gap = Gap { until: Some(received), ..Gap::default() };
+            Record::gap(Arc::clone(&host), Arc::clone(&machine), received, gap, reason)
+        };
+        let record = match item {
+            EventItem::Event(event) => {
+                self.run_state.hear(event);
+                let run_state = self.run_state.name();
+                self.roster.change(&self.key, |status| {
+                    status.events += 1;
+                    if status.run_state.as_deref() != run_state {
+                        status.run_state = run_state.map(str::to_owned);
+                    }
+                });
+                Record::event(host, machine, received, event)
+            }
+            EventItem::Missed(count) => gap(&format!("{count} messages came faster than they could be kept")),
+            EventItem::Garbage(garbage) => gap(&garbage.to_string()),
+            EventItem::Restarted(_) => gap("the monitor began a new session"),
+            EventItem::Ended(reason) => return Some(Arc::clone(reason)),
+            _ => return None,
+        };
+        self.put(record).await;
+        None
+    }
+
+    /// The last record: why it ended, and what became of the process.
+    async fn end(self, farewell: Farewell, absences: &Absences) {
+        let since = now();
+        let (host, machine) = (Arc::clone(&self.host), Arc::clone(&self.identity.machine));
+        let mut detached = Record::detached(host, machine, since, &farewell.reason);
+        detached.severity = farewell.severity;
+        self.put(detached).await;
+        self.roster.gone(&self.key, since, farewell.reason);
+        absences.put(Absence { identity: self.identity, since, unsaid: false, session: self.session });
+    }
+
+    async fn put(&self, mut record: Record) {
+        record.session.clone_from(&self.session);
+        record.machine_id.clone_from(&self.identity.machine_id);
+        self.outbox.put(record).await;
+    }
+}

@@ -1,0 +1,86 @@
+//! What a machine is asked when it is attached: who it is and how it is, which no event would tell now.
+//!
+//! All questions are sent at once and have the same few seconds: none of them can hang on storage. What an old QEMU does
+//! not know, or has no device for, it leaves without an answer, and is left out. Events that come meanwhile are taken and
+//! kept in their order, for a subscription that is full would hold back the answers.
+
+use crate::printer::now;
+use qev_link::{Client, EventItem, Events};
+use qev_qmp::{Json, Object, Timestamp};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The questions.
+const STATUS: &str = "query-status";
+const NAME: &str = "query-name";
+const UUID: &str = "query-uuid";
+const BALLOON: &str = "query-balloon";
+const OSPM: &str = "query-acpi-ospm-status";
+
+/// How long a machine may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many events may come meanwhile. At this bound it is not waited for answers any more.
+const EARLY: usize = 8192;
+
+/// What a machine said about itself.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    answers: Vec<(&'static str, Json)>,
+}
+
+impl Answers {
+    pub(super) fn name(&self) -> Option<String> {
+        self.member(NAME, "name")
+    }
+
+    pub(super) fn uuid(&self) -> Option<String> {
+        self.member(UUID, "UUID")
+    }
+
+    /// QEMU's `RunState`.
+    pub(super) fn status(&self) -> Option<String> {
+        self.member(STATUS, "status")
+    }
+
+    /// All of them by command, for a record.
+    pub(super) fn data(&self) -> Json {
+        let object =
+            self.answers.iter().fold(Object::new(), |object, (command, answer)| object.with(*command, answer.value()));
+        Json::from(&object)
+    }
+
+    fn member(&self, command: &str, member: &str) -> Option<String> {
+        self.answers.iter().find(|(asked, _)| *asked == command)?.1.get(member)?.string()
+    }
+}
+
+/// Asks, and keeps what is heard meanwhile, with the time at which it was.
+pub(super) async fn ask(client: &Client, events: &mut Events) -> (Answers, Vec<(Timestamp, EventItem)>) {
+    let answers = Mutex::new(Vec::new());
+    let mut early = Vec::new();
+    {
+        let (client, answers) = (client, &answers);
+        let one = |command| async move {
+            if let Ok(answer) = client.execute_with_timeout(command, None, PATIENCE).await {
+                // What is behind the lock is whole at every moment.
+                answers.lock().unwrap_or_else(PoisonError::into_inner).push((command, answer));
+            }
+        };
+        let all = async { tokio::join!(one(STATUS), one(NAME), one(UUID), one(BALLOON), one(OSPM)) };
+        tokio::pin!(all);
+        loop {
+            tokio::select! {
+                _ = &mut all => break,
+                item = events.next() => {
+                    let ended = matches!(item, EventItem::Ended(_));
+                    early.push((now(), item));
+                    if ended || early.len() >= EARLY {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    (Answers { answers: answers.into_inner().unwrap_or_else(PoisonError::into_inner) }, early)
+}
