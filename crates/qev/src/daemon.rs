@@ -20,6 +20,7 @@ mod readiness;
 pub(crate) mod recorder;
 pub(crate) mod roster;
 pub(crate) mod source;
+pub(crate) mod systemd;
 
 use crate::told::Told;
 use absence::Absences;
