@@ -12,10 +12,12 @@ mod connect;
 mod connection;
 mod events;
 mod execute;
+pub(crate) mod handover;
 
 pub use connect::{ConnectError, ConnectOptions};
 pub use events::{Capacity, EndReason, EventItem, Events};
 pub use execute::ExecuteError;
+pub use handover::Resumed;
 
 use crate::dial_in::Peer;
 use crate::stream::Duplex;
@@ -24,7 +26,9 @@ pub(crate) use connect::Place;
 use connection::Connection;
 use events::Board;
 use execute::{Order, Submission};
+use qev_qmp::client::Client as Protocol;
 use qev_qmp::{Greeting, Json};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -47,6 +51,8 @@ pub struct Client {
     oob: bool,
     timeout: Duration,
     peer: Option<Peer>,
+    /// The socket once more, for who wants it to outlive us.
+    spare: Option<Arc<OwnedFd>>,
 }
 
 impl Client {
@@ -83,18 +89,23 @@ impl Client {
         deadline: tokio::time::Instant,
     ) -> Result<(Client, Events), ConnectError> {
         let (orders, queue) = mpsc::channel(ORDERS);
-        let board = Arc::new(Board::default());
-        // Subscribed before the first byte is read.
-        let events = match options.hold_back {
-            true => board.subscribe_holding_back(options.events, orders.clone()),
-            false => board.subscribe(options.events, orders.clone()),
-        };
-        let mut connection = Connection::new(stream, options.oob, Arc::clone(&board));
+        let (board, events) = Client::subscribed(&orders, &options);
+        let mut connection = Connection::new(stream, Protocol::new(options.oob), Arc::clone(&board));
         let greeting = connect::negotiate(&mut connection, place, deadline).await?;
         let oob = connection.has_oob();
         tokio::spawn(connection.run(queue));
         let (timeout, peer) = (options.execute_timeout, place.peer);
-        Ok((Client { orders, board, greeting: Arc::new(greeting), oob, timeout, peer }, events))
+        Ok((Client { orders, board, greeting: Arc::new(greeting), oob, timeout, peer, spare: None }, events))
+    }
+
+    /// The first subscription, before the first byte is read.
+    fn subscribed(orders: &Orders, options: &ConnectOptions) -> (Arc<Board>, Events) {
+        let board = Arc::new(Board::default());
+        let events = match options.hold_back {
+            true => board.subscribe_holding_back(options.events, orders.clone()),
+            false => board.subscribe(options.events, orders.clone()),
+        };
+        (board, events)
     }
 
     /// Who answered, and what it offered.

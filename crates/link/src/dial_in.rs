@@ -140,6 +140,7 @@ impl Caller {
     pub async fn connect(self, options: ConnectOptions) -> Result<(Client, Events), ConnectError> {
         let deadline = Instant::now() + options.greeting_timeout;
         let place = Place::called(self.name).with_peer(self.peer);
-        Client::negotiate(self.stream, &place, options, deadline).await
+        let spare = crate::client::handover::spare(&self.stream, &options);
+        Client::negotiate(self.stream, &place, options, deadline).await.map(|connected| spare.put(connected))
     }
 }

@@ -22,7 +22,7 @@ mod holder;
 mod listen;
 mod stream;
 
-pub use client::{Capacity, Client, ConnectError, ConnectOptions, EndReason, EventItem, Events, ExecuteError};
+pub use client::{Capacity, Client, ConnectError, ConnectOptions, EndReason, EventItem, Events, ExecuteError, Resumed};
 pub use clock::Clock;
 pub use dial_in::{Access, Caller, DialIn, Peer};
 pub use holder::{Holder, Sockets, Standing};

@@ -11,6 +11,10 @@
 //!
 //! Events may come in any phase once `qmp_capabilities` is on its way, before its reply too. A reply is matched to its
 //! command by `id` only; nothing but a `return` or an `error` is ever taken for one.
+//!
+//! A session can be taken apart, and gone on with by another process ([`session`]).
+
+pub mod session;
 
 use crate::error::QmpError;
 use crate::event::Event;
@@ -19,6 +23,9 @@ use crate::json::{Json, Object};
 use crate::message::{Greeting, Message, Reply};
 use std::collections::BTreeSet;
 use std::fmt;
+
+use session::FirstLine;
+pub use session::Session;
 
 /// How many commands may be under way at once.
 pub const MAX_PENDING: usize = 1024;
@@ -94,6 +101,8 @@ pub struct Client {
     next_id: u64,
     pending: BTreeSet<u64>,
     output: Vec<u8>,
+    /// Only after another process was cut off in this session. Boxed, because few clients have one.
+    recovering: Option<Box<FirstLine>>,
 }
 
 impl Client {
@@ -113,12 +122,16 @@ impl Client {
             next_id: 1,
             pending: BTreeSet::new(),
             output: Vec::new(),
+            recovering: None,
         }
     }
 
     /// Takes the bytes that were read. Call [`Client::next_incoming`] until it has no more before reading again.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.frames.feed(bytes);
+        match &mut self.recovering {
+            Some(first) if !first.is_over() => first.feed(bytes, &mut self.frames),
+            _ => self.frames.feed(bytes),
+        }
     }
 
     /// What the bytes so far hold.
@@ -143,6 +156,9 @@ impl Client {
 
     /// The peer has ended the stream: what is left of a message, if any.
     pub fn finish(&mut self) -> Option<Garbage> {
+        if let Some(first) = &mut self.recovering {
+            first.end(&mut self.frames);
+        }
         self.frames.finish()
     }
 
@@ -227,6 +243,11 @@ impl Client {
             Some(id) => id.as_text().parse().ok().filter(|id| self.pending.contains(id)),
             // An error about what is not even JSON has no id. If one command is under way it is about that; else nobody
             // can tell, and a wrong answer would be worse than none.
+            // This one is about the byte that ended what the other process left half-said.
+            None if reply.result.is_err() && self.recovering.is_some() => {
+                self.recovering = None;
+                None
+            }
             None if reply.result.is_err() && self.pending.len() == 1 => self.pending.first().copied(),
             None => None,
         };

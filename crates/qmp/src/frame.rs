@@ -146,6 +146,26 @@ impl FrameReader {
         FrameReader { buffer: Vec::new(), start: 0, at: 0, state: State::Between { garbage: 0 }, limit }
     }
 
+    /// A reader that begins somewhere in a stream, perhaps in the middle of a message: what comes before a line that begins
+    /// with `{` is garbage.
+    pub(crate) fn in_the_middle(limit: usize) -> FrameReader {
+        FrameReader { state: State::Skipping { skipped: 0, line_start: false }, ..FrameReader::with_limit(limit) }
+    }
+
+    /// What was read and is no message yet; and whether that is the rest of one that is given up. Another reader can go on
+    /// with it.
+    pub(crate) fn take_rest(&mut self) -> (Vec<u8>, bool) {
+        let given_up = matches!(self.state, State::Skipping { line_start: false, .. });
+        let mut rest = std::mem::take(&mut self.buffer);
+        rest.drain(..self.start);
+        self.begin_between(0);
+        (rest, given_up)
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Takes the bytes that were read. Call [`FrameReader::next_piece`] until it has no more, then read again: so what
     /// is buffered is never more than one message and one read.
     pub fn feed(&mut self, bytes: &[u8]) {

@@ -48,6 +48,8 @@ pub struct ConnectOptions {
     /// says, without limit; replies to commands and the end of the connection are not seen meanwhile, so whoever takes
     /// from the subscription must not wait for a reply without taking on.
     pub hold_back: bool,
+    /// Whether the socket, where it is a Unix one, is kept a second time, for [`Client::take_spare`]. Default: no.
+    pub spare: bool,
 }
 
 impl Default for ConnectOptions {
@@ -58,6 +60,7 @@ impl Default for ConnectOptions {
             oob: true,
             events: Capacity::default(),
             hold_back: false,
+            spare: false,
         }
     }
 }
@@ -81,6 +84,13 @@ impl ConnectOptions {
     #[must_use]
     pub const fn oob(mut self, oob: bool) -> ConnectOptions {
         self.oob = oob;
+        self
+    }
+
+    /// Changes whether the socket is kept a second time, for [`Client::take_spare`].
+    #[must_use]
+    pub const fn spare(mut self, spare: bool) -> ConnectOptions {
+        self.spare = spare;
         self
     }
 
@@ -290,7 +300,8 @@ pub(super) async fn connect(target: &Target, options: ConnectOptions) -> Result<
                 Err(error) => return Err(unix_error(error, path).await),
             };
             place.peer = Peer::of(&stream).ok();
-            Client::negotiate(stream, &place, options, deadline).await
+            let spare = super::handover::spare(&stream, &options);
+            Client::negotiate(stream, &place, options, deadline).await.map(|connected| spare.put(connected))
         }
         Target::Tcp { host, port } => {
             let socket = || place.name.clone();

@@ -16,7 +16,7 @@
 
 use super::events::{Board, EndReason, EventItem};
 use super::execute::{ExecuteError, Order, Submission};
-use qev_qmp::client::{Client as Protocol, ExecuteError as Unsent, Incoming};
+use qev_qmp::client::{Client as Protocol, ExecuteError as Unsent, Incoming, Session};
 use qev_qmp::{Greeting, Json, QmpError};
 use std::collections::BTreeMap;
 use std::io;
@@ -52,16 +52,9 @@ pub(super) enum Step {
 }
 
 impl<S: crate::stream::Duplex> Connection<S> {
-    pub(super) fn new(stream: S, oob: bool, board: Arc<Board>) -> Connection<S> {
+    pub(super) fn new(stream: S, protocol: Protocol, board: Arc<Board>) -> Connection<S> {
         let (reader, writer) = tokio::io::split(stream);
-        Connection {
-            reader,
-            writer,
-            protocol: Protocol::new(oob),
-            output: Output::default(),
-            waiting: BTreeMap::new(),
-            board,
-        }
+        Connection { reader, writer, protocol, output: Output::default(), waiting: BTreeMap::new(), board }
     }
 
     pub(super) fn has_oob(&self) -> bool {
@@ -135,6 +128,10 @@ impl<S: crate::stream::Duplex> Connection<S> {
                 () = self.output.write(&mut self.writer) => {}
                 order = orders.recv(), if self.output.len() < OUTPUT_ENOUGH => match order {
                     Some(Order::Execute(submission)) => self.submit(*submission),
+                    Some(Order::Suspend(taker)) => {
+                        self.suspend(taker);
+                        return Ok(());
+                    }
                     Some(Order::Close) | None => return Ok(()),
                 }
             }
@@ -168,6 +165,16 @@ impl<S: crate::stream::Duplex> Connection<S> {
             Incoming::Ready | Incoming::Stray(_) => {}
         }
         Ok(())
+    }
+
+    /// Gives away what is needed to go on. Nothing is read or written afterwards.
+    fn suspend(&mut self, taker: oneshot::Sender<Session>) {
+        self.output.add(self.protocol.take_output());
+        if let Some(mut session) = self.protocol.suspend() {
+            session.unsent = self.output.rest();
+            // Who asked may have given up: then the session is lost, as it is when a process is cut off.
+            let _ = taker.send(session);
+        }
     }
 
     fn submit(&mut self, submission: Submission) {
@@ -223,6 +230,10 @@ struct Output {
 impl Output {
     fn len(&self) -> usize {
         self.bytes.len() - self.written
+    }
+
+    fn rest(&self) -> Vec<u8> {
+        self.bytes.get(self.written..).unwrap_or_default().to_vec()
     }
 
     fn add(&mut self, bytes: Vec<u8>) {

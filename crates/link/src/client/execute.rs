@@ -1,6 +1,7 @@
 //! One command: how it gets to the connection's task, and what may become of it.
 
 use super::events::EndReason;
+use qev_qmp::client::Session;
 use qev_qmp::{Json, QmpError};
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ pub(super) enum Order {
     Execute(Box<Submission>),
     /// The end.
     Close,
+    /// The end here, and what another process needs to go on.
+    Suspend(oneshot::Sender<Session>),
 }
 
 /// A command on its way.

@@ -13,6 +13,7 @@ mod connecting;
 mod dial_in;
 mod events_to_subscribers;
 mod examples;
+mod handover;
 mod holding_back;
 mod looking;
 mod negotiation;
