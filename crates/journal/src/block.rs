@@ -26,26 +26,21 @@ pub(crate) struct Block {
     pub(crate) timestamp: Option<(i64, i64)>,
     /// How many records there are of each entry of the dictionary `what`, ascending.
     pub(crate) whats: Vec<(i64, i64)>,
-    /// Which entries of the dictionary `source` there are, ascending.
-    pub(crate) sources: Vec<i64>,
-    pub(crate) checksum: i64,
+    /// Which entries of the dictionary `source` there are, ascending, each as its difference to the one before it.
+    sources: Vec<u8>,
+    checksum: i64,
 }
 
-const COLUMNS: &str = "first, last, records, received_min, received_max, timestamp_min, timestamp_max, whats, sources, \
-                       checksum";
+const COLUMNS: &str = "first, last, records, received_min, received_max, timestamp_min, timestamp_max, whats, \
+                       checksum, sources";
 
 impl Block {
     pub(crate) fn insert(&self, db: &Connection) -> rusqlite::Result<()> {
-        let (mut whats, mut sources) = (Vec::new(), Vec::new());
+        let mut whats = Vec::new();
         let mut before = 0;
         for (id, n) in &self.whats {
             push(&mut whats, difference(*id, before));
             push(&mut whats, difference(*n, 0));
-            before = *id;
-        }
-        before = 0;
-        for id in &self.sources {
-            push(&mut sources, difference(*id, before));
             before = *id;
         }
         db.prepare(&format!("INSERT INTO block ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"))?
@@ -58,15 +53,32 @@ impl Block {
                 self.timestamp.map(|(min, _)| min),
                 self.timestamp.map(|(_, max)| max),
                 whats,
-                sources,
                 self.checksum,
+                self.sources,
             ])
             .map(drop)
     }
 
-    /// All blocks that end behind a sequence number, in order.
-    pub(crate) fn read_all(db: &Connection, after: i64) -> Result<Vec<Block>, SegmentError> {
-        let mut statement = db.prepare(&format!("SELECT {COLUMNS} FROM block WHERE last > ?1 ORDER BY last"))?;
+    /// Whether one of its sources is so. Yes, when that cannot be read any more: the block is not left out then.
+    pub(crate) fn has_source(&self, mut is_so: impl FnMut(i64) -> bool) -> bool {
+        let (mut rest, mut id) = (&*self.sources, 0);
+        while !rest.is_empty() {
+            match next(&mut rest, id) {
+                Some(next) => id = next,
+                None => return true,
+            }
+            if is_so(id) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// All blocks that end behind a sequence number, in order; without their sources, if nobody wants them: those are
+    /// most of it.
+    pub(crate) fn read_all(db: &Connection, after: i64, with_sources: bool) -> Result<Vec<Block>, SegmentError> {
+        let columns = if with_sources { COLUMNS.to_owned() } else { COLUMNS.replace("sources", "x''") };
+        let mut statement = db.prepare(&format!("SELECT {columns} FROM block WHERE last > ?1 ORDER BY last"))?;
         let mut rows = statement.query([after])?;
         let mut blocks: Vec<Block> = Vec::new();
         while let Some(row) = rows.next()? {
@@ -92,19 +104,14 @@ impl Block {
             received: span(3)?,
             timestamp: span(5)?,
             whats: Vec::new(),
-            sources: Vec::new(),
-            checksum: row.get(9)?,
+            sources: row.get(9)?,
+            checksum: row.get(8)?,
         };
-        let (whats, sources): (Vec<u8>, Vec<u8>) = (row.get(7)?, row.get(8)?);
+        let whats: Vec<u8> = row.get(7)?;
         let (mut rest, mut id) = (&*whats, 0_i64);
         while !rest.is_empty() {
             id = next(&mut rest, id).ok_or_else(damaged)?;
             block.whats.push((id, next(&mut rest, 0).ok_or_else(damaged)?));
-        }
-        (rest, id) = (&*sources, 0);
-        while !rest.is_empty() {
-            id = next(&mut rest, id).ok_or_else(damaged)?;
-            block.sources.push(id);
         }
         if block.first > block.last {
             return Err(damaged());
@@ -178,7 +185,11 @@ impl Open {
         block.whats = whats.chunk_by(|a, b| a == b).filter_map(counted).collect();
         sources.sort_unstable();
         sources.dedup();
-        block.sources = sources;
+        let mut before = 0;
+        for id in sources {
+            push(&mut block.sources, difference(id, before));
+            before = id;
+        }
         block.checksum = checksum.value();
         (block.records > 0).then_some(block)
     }

@@ -157,7 +157,7 @@ fn check(entry: &Entry, report: &mut SegmentReport, numbers: &mut Numbers<'_>) -
     let (mut sources, mut whats) = (Entries::<Source>::new(), Entries::<What>::new());
     sources.read(&db)?;
     whats.read(&db)?;
-    let mut blocks = Block::read_all(&db, i64::MIN)?.into_iter().peekable();
+    let mut blocks = Block::read_all(&db, i64::MIN, true)?.into_iter().peekable();
     let mut open = block::Open::default();
     let mut statement = db.prepare(&format!("SELECT {} FROM record ORDER BY seq", row::COLUMNS))?;
     let mut rows = statement.query([])?;

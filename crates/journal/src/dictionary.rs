@@ -4,7 +4,7 @@
 //! another. So a filter is asked once an entry, not once a record.
 
 use crate::error::SegmentError;
-use qev_qmp::EventName;
+use qev_qmp::{EventName, Timestamp};
 use qev_record::{Kind, Record, Severity};
 use rusqlite::{Connection, Row, params};
 use std::collections::HashMap;
@@ -27,6 +27,34 @@ pub(crate) struct What {
     pub(crate) kind: Kind,
     pub(crate) event: Option<EventName>,
     pub(crate) severity: Severity,
+}
+
+impl Source {
+    /// One entry, in the order of [`Entry::SELECT`].
+    pub(crate) const SELECT_ONE: &'static str =
+        "SELECT id, host, machine, machine_id, session, via FROM source WHERE id = ?1";
+
+    /// Where names stand in it.
+    pub(crate) const MACHINE: usize = 2;
+    pub(crate) const MACHINE_ID: usize = 3;
+
+    /// A record of this source, of which nothing else is known yet.
+    pub(crate) fn record(&self, received: Timestamp) -> Record {
+        let mut record = Record::attached(self.host.clone(), self.machine.clone(), received);
+        record.machine_id = self.machine_id.clone();
+        record.session = self.session.clone();
+        record.via = self.via.clone();
+        record
+    }
+}
+
+impl What {
+    /// Makes a record what this says.
+    pub(crate) fn put_into(&self, record: &mut Record) {
+        record.kind = self.kind.clone();
+        record.severity = self.severity;
+        record.event = self.event.clone();
+    }
 }
 
 /// What a dictionary has entries of.
@@ -133,14 +161,19 @@ impl<E: Entry> Entries<E> {
     }
 
     pub(crate) fn get(&self, id: i64) -> Result<&E, SegmentError> {
-        let at = id.checked_sub(1).and_then(|at| usize::try_from(at).ok());
-        at.and_then(|at| self.entries.get(at))
+        index(id)
+            .and_then(|at| self.entries.get(at))
             .ok_or_else(|| SegmentError::damaged(format!("there is no entry {id} in a dictionary")))
     }
 
     fn count(&self) -> i64 {
         self.entries.len().try_into().unwrap_or(i64::MAX)
     }
+}
+
+/// Where the entry with a number stands in a list of all.
+pub(crate) fn index(id: i64) -> Option<usize> {
+    id.checked_sub(1).and_then(|at| usize::try_from(at).ok())
 }
 
 /// A dictionary for writing: numbers by entry. As large as its segment at most: each entry is in it once.

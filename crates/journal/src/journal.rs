@@ -155,7 +155,7 @@ impl Journal {
                 segment
             }
         };
-        if self.is_full(&segment, now, count).map_err(at)? {
+        if self.is_full(&mut segment, now, count).map_err(at)? {
             self.seal(segment);
             self.first_of_newest = self.next;
             let path = contents::path_of(&self.dir, u64::try_from(self.next).unwrap_or_default());
@@ -168,7 +168,7 @@ impl Journal {
         Segment::create(&self.dir, self.first_of_newest, self.options.synchronous)
     }
 
-    fn is_full(&self, segment: &Segment, now: Timestamp, count: i64) -> Result<bool, SegmentError> {
+    fn is_full(&self, segment: &mut Segment, now: Timestamp, count: i64) -> Result<bool, SegmentError> {
         if segment.is_complete {
             return Ok(true);
         }

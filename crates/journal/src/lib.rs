@@ -9,7 +9,7 @@
 //! | `store` | a segment's file: tables, opening, sealing |
 //! | `segment`, `dictionary`, `row`, `block` | what is written into it |
 //! | `journal`, `lock`, `recover` | the writer |
-//! | `reader`, `query`, `records`, `scan`, `check` | readers |
+//! | `reader`, `query`, `records`, `counts`, `scan`, `wanted`, `check` | readers |
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,6 +34,7 @@ mod block;
 mod bytes;
 mod check;
 mod contents;
+mod counts;
 mod dictionary;
 mod error;
 mod journal;
@@ -47,8 +48,10 @@ mod row;
 mod scan;
 mod segment;
 mod store;
+mod wanted;
 
 pub use check::{Report, SegmentReport};
+pub use counts::{Count, Counts};
 pub use error::{AppendError, FORMAT, OpenError, ReadError};
 pub use journal::{Journal, Retained};
 pub use lock::Writer;

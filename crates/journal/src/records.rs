@@ -19,23 +19,24 @@ pub struct Records {
     left: u64,
 }
 
+/// Those segments whose sequence numbers a query asks for: each ends before the next begins.
+pub(crate) fn wanted(segments: Vec<Entry>, query: &Query) -> Vec<Entry> {
+    let (low, high) = query.span();
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let ends: Vec<_> = segments.iter().skip(1).map(|next| number(next.first)).chain([i64::MAX]).collect();
+    let is_wanted = |(entry, end): &(Entry, i64)| number(entry.first) <= high && end.saturating_sub(1) > low;
+    segments.into_iter().zip(ends).filter(is_wanted).map(|(entry, _)| entry).collect()
+}
+
 impl Records {
     pub(crate) fn new(segments: Result<Vec<Entry>, ReadError>, query: Query) -> Records {
-        let (low, high) = query.span();
         let (segments, failed) = match segments {
-            Ok(segments) => (segments, None),
+            Ok(segments) => (wanted(segments, &query), None),
             Err(error) => (Vec::new(), Some(error)),
         };
-        // A segment ends before the next begins.
-        let ends: Vec<_> = segments.iter().skip(1).map(|next| next.first).chain([u64::MAX]).collect();
-        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let wanted = segments
-            .into_iter()
-            .zip(ends)
-            .filter(|(entry, end)| number(entry.first) <= high && number(*end).saturating_sub(1) > low);
-        let mut segments: VecDeque<_> = wanted.map(|(entry, _)| entry).collect();
+        let mut segments = VecDeque::from(segments);
         if query.newest_first {
-            segments = segments.into_iter().rev().collect();
+            segments.make_contiguous().reverse();
         }
         let left = query.limit.unwrap_or(u64::MAX);
         Records { query, segments, failed, scan: None, page: VecDeque::new(), left }

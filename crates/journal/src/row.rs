@@ -73,14 +73,9 @@ impl<'a> Row<'a> {
     pub(crate) fn record(&self, source: &Source, what: &What) -> Result<Record, SegmentError> {
         let of_micros = |micros: Option<i64>| micros.map(Timestamp::from_micros);
         let received = of_micros(self.received).unwrap_or(Timestamp::UNKNOWN);
-        let mut record = Record::attached(source.host.clone(), source.machine.clone(), received);
+        let mut record = source.record(received);
+        what.put_into(&mut record);
         record.seq = u64::try_from(self.seq).ok();
-        record.kind = what.kind.clone();
-        record.severity = what.severity;
-        record.event = what.event.clone();
-        record.machine_id = source.machine_id.clone();
-        record.session = source.session.clone();
-        record.via = source.via.clone();
         record.timestamp = of_micros(self.received.zip(self.lag).and_then(|(received, lag)| received.checked_sub(lag)));
         record.summary = self.summary.into();
         record.data = match self.data {

@@ -34,7 +34,12 @@ pub(crate) struct Segment {
     sources: Numbers<Source>,
     whats: Numbers<What>,
     block: block::Open,
+    /// How large the file was when that was last asked, and how much came since, by estimation.
+    size: (u64, u64),
 }
+
+/// The size is asked again when so much came, in bytes.
+const SIZE_ASKED_AFTER: u64 = 64 << 10;
 
 impl Segment {
     /// Makes a new segment and opens it.
@@ -87,6 +92,7 @@ impl Segment {
             sources,
             whats,
             block,
+            size: (0, SIZE_ASKED_AFTER),
         })
     }
 
@@ -108,7 +114,7 @@ impl Segment {
         &mut self,
         records: impl Iterator<Item = (i64, &'r Record)>,
     ) -> Result<(), rusqlite::Error> {
-        let Segment { db, sources, whats, block, last, records: count, started, newest, .. } = self;
+        let Segment { db, sources, whats, block, last, records: count, started, newest, size, .. } = self;
         let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut insert = transaction.prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
@@ -126,6 +132,7 @@ impl Segment {
                     rest
                 ])?;
                 block.add(&row);
+                size.1 = size.1.saturating_add(u64::try_from(row.bytes()).unwrap_or(u64::MAX));
                 *last = seq;
                 *count = count.saturating_add(1);
                 *started = started.or(row.received);
@@ -142,10 +149,14 @@ impl Segment {
         transaction.commit()
     }
 
-    /// How large it is, in bytes.
-    pub(crate) fn bytes(&self) -> Result<u64, SegmentError> {
-        let number = |name| self.db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        Ok(u64::try_from(number("page_count")?.saturating_mul(number("page_size")?)).unwrap_or_default())
+    /// About how large it is, in bytes.
+    pub(crate) fn bytes(&mut self) -> Result<u64, SegmentError> {
+        if self.size.1 >= SIZE_ASKED_AFTER {
+            let number = |name| self.db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            let bytes = number("page_count")?.saturating_mul(number("page_size")?);
+            self.size = (u64::try_from(bytes).unwrap_or_default(), 0);
+        }
+        Ok(self.size.0.saturating_add(self.size.1))
     }
 
     /// Ends the segment: nothing is appended to it any more, and it becomes a single, read-only file. When somebody is

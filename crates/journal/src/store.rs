@@ -32,7 +32,7 @@ const TABLES: &str = "
     CREATE TABLE block(
         last INTEGER PRIMARY KEY, first INTEGER NOT NULL, records INTEGER NOT NULL,
         received_min INTEGER, received_max INTEGER, timestamp_min INTEGER, timestamp_max INTEGER,
-        whats BLOB NOT NULL, sources BLOB NOT NULL, checksum INTEGER NOT NULL);
+        whats BLOB NOT NULL, checksum INTEGER NOT NULL, sources BLOB NOT NULL);
     CREATE VIEW log AS
         SELECT seq, strftime('%Y-%m-%dT%H:%M:%f', received / 1000000.0, 'unixepoch') AS received, host, machine, kind,
             severity, event, summary, data

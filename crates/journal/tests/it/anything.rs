@@ -8,6 +8,7 @@ use proptest::sample::select;
 use qev_journal::{Options, Query, Synchronous};
 use qev_qmp::{Json, Timestamp, Value};
 use qev_record::{Filter, Kind, Record, Severity};
+use std::collections::BTreeMap;
 
 /// Any text: what a guest would write, nothing, much.
 fn text() -> impl Strategy<Value = String> {
@@ -194,6 +195,16 @@ fn a_query_finds_what_going_through_the_list_would_find() {
         .run(&a_query(), |query| {
             let expected = found_in(&all, &query);
             prop_assert_eq!(dir.find(&query), expected);
+            let all_of_it = Query { limit: None, ..query };
+            let counts = dir.reader().count(&all_of_it);
+            prop_assert!(counts.errors.is_empty(), "{:?}", counts.errors);
+            let expected = found_in(&all, &all_of_it);
+            prop_assert_eq!(counts.records(), u64::try_from(expected.len()).unwrap());
+            let mut by_event = BTreeMap::new();
+            for event in expected.into_iter().filter_map(|record| record.event) {
+                *by_event.entry(event).or_insert(0) += 1;
+            }
+            prop_assert_eq!(counts.by_event(), by_event);
             Ok(())
         })
         .unwrap();

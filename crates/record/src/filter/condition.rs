@@ -66,6 +66,11 @@ impl fmt::Display for Where {
 }
 
 impl Where {
+    /// The member of the record that the path begins with.
+    pub fn member(&self) -> &str {
+        self.path.split_once('.').map_or(&*self.path, |(member, _)| member)
+    }
+
     /// Whether a record meets the condition.
     pub fn matches(&self, record: &Record) -> bool {
         let (member, inward) = match self.path.split_once('.') {
