@@ -19,6 +19,7 @@ pub mod server;
 pub mod target;
 
 mod holder;
+mod inherited;
 mod listen;
 mod stream;
 
@@ -26,6 +27,7 @@ pub use client::{Capacity, Client, ConnectError, ConnectOptions, EndReason, Even
 pub use clock::Clock;
 pub use dial_in::{Access, Caller, DialIn, Peer};
 pub use holder::{Holder, Sockets, Standing};
+pub use inherited::NotInherited;
 pub use server::{Commands, Context, Emitter, MonitorOptions, Notice, Server, Service, StartError};
 pub use target::{NotATarget, Target};
 

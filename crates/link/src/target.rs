@@ -1,6 +1,7 @@
-//! What a person calls a monitor: a socket's path, `unix:PATH`, `tcp:HOST:PORT`, or the name of a machine.
+//! What a person calls a monitor: a socket's path, `unix:PATH`, `tcp:HOST:PORT`, `fd:N`, or the name of a
+//! machine.
 //!
-//! The first three may be copied from a QEMU's command line with the options behind them (`,server=on,wait=off`): those
+//! The first four may be copied from a QEMU's command line with the options behind them (`,server=on,wait=off`): those
 //! say how QEMU listens, and mean nothing to who connects.
 
 use std::ffi::OsStr;
@@ -36,6 +37,8 @@ pub enum Target {
         /// The port.
         port: u16,
     },
+    /// A descriptor that this program was started with: a socket that is connected to a monitor.
+    Descriptor(u32),
     /// A machine's name: which socket is meant, the caller must know.
     Machine(String),
 }
@@ -50,6 +53,8 @@ pub enum NotATarget {
     NoPath,
     /// `tcp:` without a port between 1 and 65535 behind a colon.
     NoPort(String),
+    /// `fd:` without a number.
+    NoNumber(String),
     /// An option that changes where the socket is, or what is spoken over it.
     Option(String),
 }
@@ -57,10 +62,15 @@ pub enum NotATarget {
 impl fmt::Display for NotATarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NotATarget::Empty => f.write_str("an empty target: expected unix:PATH, tcp:HOST:PORT, a path or a name"),
+            NotATarget::Empty => {
+                f.write_str("an empty target: expected unix:PATH, tcp:HOST:PORT, fd:N, a path or a name")
+            }
             NotATarget::NoPath => f.write_str("'unix:' without a path: expected unix:PATH"),
             NotATarget::NoPort(text) => {
                 write!(f, "'{}' has no port: expected tcp:HOST:PORT", text.escape_debug())
+            }
+            NotATarget::NoNumber(text) => {
+                write!(f, "'{}' has no number of a descriptor: expected fd:N", text.escape_debug())
             }
             NotATarget::Option(option) => {
                 write!(f, "'{}' is no option of a socket that can be connected to", option.escape_debug())
@@ -81,6 +91,10 @@ impl FromStr for Target {
         }
         if let Some(rest) = text.strip_prefix("tcp:") {
             return tcp(&address(rest)?).ok_or_else(|| NotATarget::NoPort(text.to_owned()));
+        }
+        if let Some(rest) = text.strip_prefix("fd:") {
+            let number = address(rest)?.parse().map(Target::Descriptor);
+            return number.map_err(|_| NotATarget::NoNumber(text.to_owned()));
         }
         match text {
             "" => Err(NotATarget::Empty),
@@ -141,6 +155,7 @@ impl fmt::Display for Target {
             Target::Unix(path) => path.display().fmt(f),
             Target::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
             Target::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
+            Target::Descriptor(number) => write!(f, "fd:{number}"),
             Target::Machine(name) => f.write_str(name),
         }
     }
@@ -170,6 +185,8 @@ mod tests {
             ("tcp:127.0.0.1:4444", tcp("127.0.0.1", 4444)),
             ("tcp:[::1]:4444,server=on", tcp("::1", 4444)),
             ("tcp::4444", tcp("localhost", 4444)),
+            ("fd:3", Ok(Target::Descriptor(3))),
+            ("fd:0,server=off", Ok(Target::Descriptor(0))),
             ("web1", Ok(Target::Machine("web1".to_owned()))),
         ] {
             assert_eq!(text.parse(), expected, "{text}");
@@ -179,11 +196,13 @@ mod tests {
     #[test]
     fn what_is_none_of_these_is_said_in_words() {
         for (text, expected) in [
-            ("", "an empty target: expected unix:PATH, tcp:HOST:PORT, a path or a name"),
+            ("", "an empty target: expected unix:PATH, tcp:HOST:PORT, fd:N, a path or a name"),
             ("unix:", "'unix:' without a path: expected unix:PATH"),
             ("tcp:host", "'tcp:host' has no port: expected tcp:HOST:PORT"),
             ("tcp:host:0", "'tcp:host:0' has no port: expected tcp:HOST:PORT"),
             ("tcp:host:99999", "'tcp:host:99999' has no port: expected tcp:HOST:PORT"),
+            ("fd:monitor", "'fd:monitor' has no number of a descriptor: expected fd:N"),
+            ("fd:-1", "'fd:-1' has no number of a descriptor: expected fd:N"),
             ("unix:/x,abstract=on", "'abstract=on' is no option of a socket that can be connected to"),
         ] {
             assert_eq!(text.parse::<Target>().map_err(|error| error.to_string()), Err(expected.to_owned()));
@@ -192,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_target_is_shown_as_it_can_be_given() {
-        for text in ["/run/x.sock", "tcp:[::1]:1", "tcp:host:2", "web1"] {
+        for text in ["/run/x.sock", "tcp:[::1]:1", "tcp:host:2", "fd:3", "web1"] {
             assert_eq!(text.parse::<Target>().map(|target| target.to_string()), Ok(text.to_owned()));
         }
     }

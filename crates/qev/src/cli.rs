@@ -22,7 +22,8 @@ use std::os::unix::fs::FileTypeExt as _;
 #[derive(Debug, Parser)]
 #[command(name = "qev", version, about, long_about = None, max_term_width = 100)]
 #[command(after_help = "\
-A TARGET is unix:PATH or tcp:HOST:PORT as QEMU writes them, or a path.
+A TARGET is unix:PATH, tcp:HOST:PORT or fd:N as QEMU writes them, or a path. fd:N is a descriptor that qev was
+started with: a socket whose other end a QEMU has (-chardev socket,fd=N).
 
 Exit codes:
     0  done

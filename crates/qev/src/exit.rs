@@ -64,7 +64,9 @@ impl From<Exit> for ExitCode {
 impl From<&ConnectError> for Exit {
     fn from(error: &ConnectError) -> Exit {
         match error {
-            ConnectError::NoSuchSocket { .. } | ConnectError::NotASocket { .. } => Exit::NoSuchSocket,
+            ConnectError::NoSuchSocket { .. } | ConnectError::NotASocket { .. } | ConnectError::NotInherited { .. } => {
+                Exit::NoSuchSocket
+            }
             ConnectError::NobodyListens { .. } => Exit::NobodyListens,
             ConnectError::Held { .. } => Exit::Held,
             ConnectError::HumanMonitor { .. } => Exit::HumanMonitor,

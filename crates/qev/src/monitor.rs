@@ -83,6 +83,7 @@ pub(crate) fn file_name(target: &Target) -> String {
     match target {
         Target::Unix(path) => stem(path),
         Target::Tcp { host, port } => format!("{host}:{port}"),
+        Target::Descriptor(_) => target.to_string(),
         Target::Machine(name) => name.clone(),
     }
 }

@@ -3,6 +3,8 @@
 //! None of it needs a guest, so these machines have no CPU and are there in no time.
 
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -155,4 +157,23 @@ fn a_human_monitor_is_recognised_and_tcp_is_spoken() {
     assert_eq!(status(&qev(&["wait", &tcp, "*", "-n", "0", "--timeout", "30s"])), 0);
     let output = qev(&["send", &tcp, "query-name", "-o", "json"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "{\"name\": \"web1\"}\n", "{}", told(&output));
+}
+
+#[test]
+#[ignore = "needs a real QEMU: run by cargo xtask test"]
+fn both_ends_of_a_socket_pair_are_handed_over() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut command = process::bound_to_us(&QEMU.path().unwrap()).unwrap();
+    command.args(["-M", "none", "-nodefaults", "-display", "none", "-name", "web1"]);
+    command.args(["-chardev", "socket,id=qev,fd=0", "-mon", "chardev=qev,mode=control"]);
+    command.stdin(OwnedFd::from(theirs));
+    let mut qemu = Running::start(command, QEMU.name).unwrap();
+    // Any number may be passed on, not only that of standard input.
+    let script = format!("exec 7<&0 </dev/null; exec {} send fd:7 quit --wait SHUTDOWN -o json", program().display());
+    let output = Command::new("sh").args(["-c", &script]).stdin(OwnedFd::from(ours)).output().unwrap();
+    assert_eq!(status(&output), 0, "{}", told(&output));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let record: Value = serde_json::from_str(printed.lines().nth(1).unwrap()).unwrap();
+    assert_eq!((&record["machine"], &record["data"]["reason"]), (&"web1".into(), &"host-qmp-quit".into()));
+    assert!(qemu.wait(EVENT_PATIENCE).unwrap().success());
 }

@@ -15,6 +15,7 @@ use super::connection::{Connection, Step};
 use super::events::{Capacity, EndReason, Events};
 use crate::dial_in::Peer;
 use crate::holder::{self, Holder};
+use crate::inherited::{self, NotInherited};
 use crate::stream::Duplex;
 use crate::target::Target;
 use qev_qmp::{Greeting, QmpError};
@@ -180,6 +181,13 @@ pub enum ConnectError {
         /// How it ended.
         source: EndReason,
     },
+    /// The descriptor that was to be inherited is none that a monitor can be spoken over.
+    NotInherited {
+        /// Which.
+        socket: String,
+        /// What is wrong with it.
+        source: NotInherited,
+    },
     /// It is the name of a machine: who knows where its monitor is must be asked.
     MachineName {
         /// The name.
@@ -244,8 +252,12 @@ impl fmt::Display for ConnectError {
             ConnectError::Ended { socket, .. } => {
                 write!(f, "{socket} ended the connection before it was ready: QEMU may be on its way out; try again")
             }
+            ConnectError::NotInherited { socket, .. } => write!(f, "{socket} is no connection to a monitor"),
             ConnectError::MachineName { name } => {
-                write!(f, "there is no socket named '{name}' here: name one as unix:PATH, tcp:HOST:PORT or a path")
+                write!(
+                    f,
+                    "there is no socket named '{name}' here: name one as unix:PATH, tcp:HOST:PORT, fd:N or a path"
+                )
             }
             ConnectError::Io { socket, .. } => write!(f, "connecting to {socket} failed"),
         }
@@ -258,6 +270,7 @@ impl std::error::Error for ConnectError {
             ConnectError::NegotiationRefused { source, .. } => Some(source),
             ConnectError::Ended { source, .. } => Some(source),
             ConnectError::Io { source, .. } => Some(source),
+            ConnectError::NotInherited { source, .. } => Some(source),
             _ => None,
         }
     }
@@ -313,6 +326,14 @@ pub(super) async fn connect(target: &Target, options: ConnectOptions) -> Result<
             })?;
             // Commands are small and wait for their answers. Without it they are only slower.
             let _ = stream.set_nodelay(true);
+            Client::negotiate(stream, &place, options, deadline).await
+        }
+        Target::Descriptor(number) => {
+            let socket = || place.name.clone();
+            let stream =
+                inherited::stream(*number).map_err(|source| ConnectError::NotInherited { socket: socket(), source })?;
+            let stream =
+                UnixStream::from_std(stream).map_err(|source| ConnectError::Io { socket: socket(), source })?;
             Client::negotiate(stream, &place, options, deadline).await
         }
         Target::Machine(name) => Err(ConnectError::MachineName { name: name.clone() }),

@@ -28,7 +28,7 @@ With --wait it listens before it sends, so the event cannot be missed; what came
 The reply is printed first, then the record of the event. A command that fails ends it with 1, and nothing is waited \
 for; 124 says that the time is over, 4 that the machine went away first.")]
 pub(crate) struct Args {
-    /// The monitor: unix:PATH, tcp:HOST:PORT or a path
+    /// The monitor: unix:PATH, tcp:HOST:PORT, fd:N or a path
     #[arg(value_parser = super::target())]
     target: Target,
 

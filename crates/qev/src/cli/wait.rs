@@ -20,7 +20,7 @@ use qev_record::{Filter, Kind, Record, Severity, plain};
 use rustix::process::{Pid, kill_process};
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -47,7 +47,7 @@ Exit codes:
   124  the time is over; COMMAND is ended then
   and those of qev --help")]
 pub(crate) struct Args {
-    /// The monitor: unix:PATH, tcp:HOST:PORT or a path
+    /// The monitor: unix:PATH, tcp:HOST:PORT, fd:N or a path
     #[arg(value_parser = super::target())]
     target: Target,
 
@@ -150,7 +150,12 @@ impl Wait {
         let Some((program, arguments)) = self.command.split_first() else {
             return Ok(());
         };
-        let child = Command::new(program).args(arguments).spawn().map_err(|error| {
+        let mut command = Command::new(program);
+        if self.target == Target::Descriptor(0) {
+            // What it read there would be the monitor's words, taken from us.
+            command.stdin(Stdio::null());
+        }
+        let child = command.args(arguments).spawn().map_err(|error| {
             let status = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
             Failure::new(Exit::Command(status), error).about(format!("cannot run {}", program.display()))
         })?;

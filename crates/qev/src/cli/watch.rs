@@ -30,7 +30,7 @@ It ends with 4 when its last monitor is gone; with --reconnect or --attach it go
     qev watch --reconnect vm.sock            connects again when the machine comes back, and shows the gap
     qev watch --attach /run/qev/attach.sock  QEMUs connect to it: qev attach-args says what to add to them")]
 pub(crate) struct Args {
-    /// The monitors to watch: unix:PATH, tcp:HOST:PORT or a path
+    /// The monitors to watch: unix:PATH, tcp:HOST:PORT, fd:N or a path
     #[arg(required_unless_present = "attach", value_name = "TARGET", value_parser = super::target())]
     targets: Vec<Target>,
 

@@ -12,6 +12,7 @@ mod attach;
 mod attach_args;
 mod check_config;
 mod demo;
+mod descriptor;
 mod exchanges;
 mod explain;
 mod program;

@@ -8,6 +8,8 @@
 //!   Waiting, 0.25 s … 10 s ◄────────────────────────────────┘
 //! ```
 //!
+//! A descriptor that was handed to us cannot be connected again: with it, it is over when the connection is.
+//!
 //! What is missed between two connections is shown: a gap stands before the second `attached`.
 
 use super::{Note, Notes, relay};
@@ -34,13 +36,14 @@ pub(super) async fn follow(target: Target, host: Arc<str>, reconnect: bool, note
                 // The events keep the connection.
                 drop(client);
                 let gap = lost.map(|from| monitor.gap(Gap { from: Some(from), ..Gap::default() }, "not connected"));
-                if relay(&monitor, gap, events, &notes).await.is_err() || !reconnect {
+                let over = relay(&monitor, gap, events, &notes).await.is_err();
+                if over || !reconnect || matches!(target, Target::Descriptor(_)) {
                     return;
                 }
                 lost = Some(now());
                 backoff.was_connected(since.elapsed());
             }
-            Err(error) if reconnect && may_change(&error) => {
+            Err(error) if reconnect && !matches!(target, Target::Descriptor(_)) && may_change(&error) => {
                 let message = format!("waiting: {error}");
                 if message != told {
                     tell(&message);
@@ -63,6 +66,7 @@ fn may_change(error: &ConnectError) -> bool {
         error,
         ConnectError::MachineName { .. }
             | ConnectError::NotASocket { .. }
+            | ConnectError::NotInherited { .. }
             | ConnectError::HumanMonitor { .. }
             | ConnectError::NotQmp { .. }
             | ConnectError::NegotiationRefused { .. }
