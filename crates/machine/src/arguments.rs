@@ -2,24 +2,34 @@
 
 use qev_qmp::{Object, QmpError, Value};
 
-/// The arguments of one command. Each is taken out in the order of the command's definition, as QEMU checks them; what
+/// The arguments of one command. Each is taken in the order of the command's definition, as QEMU checks them; what
 /// is left at the end is unexpected.
 #[derive(Debug)]
-pub(crate) struct Arguments(Object);
+pub(crate) struct Arguments {
+    members: Object,
+    /// Whose values were taken.
+    taken: Vec<&'static str>,
+}
 
 impl Arguments {
     pub(crate) fn new(arguments: Object) -> Arguments {
-        Arguments(arguments)
+        Arguments { members: arguments, taken: Vec::new() }
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<Value> {
+        let value = self.members.get_mut(name).filter(|_| !self.taken.contains(&name))?;
+        self.taken.push(name);
+        Some(std::mem::take(value))
     }
 
     /// The string that must be there.
-    pub(crate) fn string(&mut self, name: &str) -> Result<String, QmpError> {
+    pub(crate) fn string(&mut self, name: &'static str) -> Result<String, QmpError> {
         self.optional_string(name)?.ok_or_else(|| missing(name))
     }
 
     /// The string, if it is there.
-    pub(crate) fn optional_string(&mut self, name: &str) -> Result<Option<String>, QmpError> {
-        match self.0.remove(name) {
+    pub(crate) fn optional_string(&mut self, name: &'static str) -> Result<Option<String>, QmpError> {
+        match self.take(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(wrong_type(name, "string")),
@@ -27,13 +37,13 @@ impl Arguments {
     }
 
     /// The integer that must be there.
-    pub(crate) fn integer(&mut self, name: &str) -> Result<i64, QmpError> {
+    pub(crate) fn integer(&mut self, name: &'static str) -> Result<i64, QmpError> {
         self.optional_integer(name)?.ok_or_else(|| missing(name))
     }
 
     /// The integer, if it is there.
-    pub(crate) fn optional_integer(&mut self, name: &str) -> Result<Option<i64>, QmpError> {
-        match self.0.remove(name) {
+    pub(crate) fn optional_integer(&mut self, name: &'static str) -> Result<Option<i64>, QmpError> {
+        match self.take(name) {
             None => Ok(None),
             Some(Value::Int(n)) => Ok(Some(n)),
             Some(_) => Err(wrong_type(name, "integer")),
@@ -41,8 +51,11 @@ impl Arguments {
     }
 
     /// The unsigned number, if it is there, in the range of its type.
-    pub(crate) fn optional_unsigned<N: TryFrom<u64> + Bounded>(&mut self, name: &str) -> Result<Option<N>, QmpError> {
-        let Some(value) = self.0.remove(name) else { return Ok(None) };
+    pub(crate) fn optional_unsigned<N: TryFrom<u64> + Bounded>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<N>, QmpError> {
+        let Some(value) = self.take(name) else { return Ok(None) };
         if !matches!(value, Value::Int(_) | Value::Uint(_)) {
             return Err(wrong_type(name, "integer"));
         }
@@ -53,13 +66,13 @@ impl Arguments {
     }
 
     /// The unsigned number that must be there, in the range of its type.
-    pub(crate) fn unsigned<N: TryFrom<u64> + Bounded>(&mut self, name: &str) -> Result<N, QmpError> {
+    pub(crate) fn unsigned<N: TryFrom<u64> + Bounded>(&mut self, name: &'static str) -> Result<N, QmpError> {
         self.optional_unsigned(name)?.ok_or_else(|| missing(name))
     }
 
     /// The number of bytes that must be there (`uint64`). QEMU takes a negative one for what it is in two's complement.
-    pub(crate) fn uint64(&mut self, name: &str) -> Result<u64, QmpError> {
-        match self.0.remove(name) {
+    pub(crate) fn uint64(&mut self, name: &'static str) -> Result<u64, QmpError> {
+        match self.take(name) {
             None => Err(missing(name)),
             Some(Value::Int(n)) => Ok(n.cast_unsigned()),
             Some(Value::Uint(n)) => Ok(n),
@@ -68,8 +81,8 @@ impl Arguments {
     }
 
     /// The truth value, if it is there.
-    pub(crate) fn optional_boolean(&mut self, name: &str) -> Result<Option<bool>, QmpError> {
-        match self.0.remove(name) {
+    pub(crate) fn optional_boolean(&mut self, name: &'static str) -> Result<Option<bool>, QmpError> {
+        match self.take(name) {
             None => Ok(None),
             Some(Value::Bool(b)) => Ok(Some(b)),
             Some(_) => Err(wrong_type(name, "boolean")),
@@ -77,8 +90,8 @@ impl Arguments {
     }
 
     /// The object, if it is there.
-    pub(crate) fn optional_object(&mut self, name: &str) -> Result<Option<Object>, QmpError> {
-        match self.0.remove(name) {
+    pub(crate) fn optional_object(&mut self, name: &'static str) -> Result<Option<Object>, QmpError> {
+        match self.take(name) {
             None => Ok(None),
             Some(Value::Object(object)) => Ok(Some(object)),
             Some(_) => Err(wrong_type(name, "object")),
@@ -88,7 +101,7 @@ impl Arguments {
     /// One of these names, if it is there.
     pub(crate) fn optional_choice<T: Copy>(
         &mut self,
-        name: &str,
+        name: &'static str,
         choices: &[(&str, T)],
     ) -> Result<Option<T>, QmpError> {
         let Some(given) = self.optional_string(name)? else { return Ok(None) };
@@ -101,19 +114,19 @@ impl Arguments {
     }
 
     /// Ignores an argument that a real QEMU takes and that changes nothing here.
-    pub(crate) fn ignore(&mut self, name: &str) {
-        self.0.remove(name);
+    pub(crate) fn ignore(&mut self, name: &'static str) {
+        self.take(name);
     }
 
-    /// All that is left, for commands whose arguments depend on one of them.
-    pub(crate) fn rest(self) -> Object {
-        self.0
+    /// All of them, for commands whose arguments depend on one of them.
+    pub(crate) fn all(self) -> Object {
+        self.members
     }
 
-    /// Nothing may be left. Of many QEMU names the one that comes first in a hash table; here it is the last.
+    /// Nothing may be left.
     pub(crate) fn end(self) -> Result<(), QmpError> {
-        match self.0.iter().next_back() {
-            Some((name, _)) => Err(unexpected(name)),
+        match self.members.unexpected(&self.taken) {
+            Some(name) => Err(unexpected(name)),
             None => Ok(()),
         }
     }
@@ -166,7 +179,7 @@ mod tests {
         check(arguments().integer("huge"), "Invalid parameter type for 'huge', expected: integer");
         check(arguments().uint64("text"), "Parameter 'text' expects uint64");
         check(arguments().optional_boolean("text"), "Invalid parameter type for 'text', expected: boolean");
-        check(arguments().end(), "Parameter 'huge' is unexpected");
+        check(arguments().end(), "Parameter 'number' is unexpected");
     }
 
     #[test]

@@ -66,14 +66,11 @@ impl DimmProperties {
     /// Reads the arguments of `device_add` in the order in which QEMU looks at them. `has_device` and `has_memdev` tell
     /// which ids there are.
     pub(crate) fn read(
-        arguments: Object,
+        arguments: &Object,
         has_device: impl Fn(&str) -> bool,
         has_memdev: impl Fn(&str) -> bool,
     ) -> Result<DimmProperties, QmpError> {
-        let mut options: Vec<(String, String)> = arguments
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_string(), as_option(&name, value)?)))
-            .collect();
+        let mut options = as_options(arguments);
         let id = take(&mut options, "id");
         if id.as_deref().is_some_and(|id| !is_identifier(id)) {
             return Err(QmpError::generic("Parameter 'id' expects an identifier"));
@@ -94,6 +91,8 @@ impl DimmProperties {
         let mut properties = DimmProperties { id, ..DimmProperties::default() };
         for (name, value) in options {
             match name.as_str() {
+                // A link to nothing, not to something without a name.
+                "memdev" if value.is_empty() => properties.memdev = None,
                 "memdev" => {
                     let memdev = value.strip_prefix("/objects/").unwrap_or(&value);
                     if !has_memdev(memdev) {
@@ -102,8 +101,8 @@ impl DimmProperties {
                     properties.memdev = Some(memdev.to_owned());
                 }
                 "slot" => properties.slot = Some(narrowed(&name, integer(&name, &value)?, "int32_t")?),
-                "addr" => properties.address = integer(&name, &value)?.cast_unsigned(),
-                "node" => properties.node = narrowed(&name, integer(&name, &value)?, "uint32_t")?,
+                "addr" => properties.address = unsigned(&name, &value)?,
+                "node" => properties.node = narrowed(&name, unsigned(&name, &value)?, "uint32_t")?,
                 "hotpluggable" | "size" => {
                     return Err(QmpError::generic(format!("Property 'pc-dimm.{name}' is not writable")));
                 }
@@ -116,10 +115,23 @@ impl DimmProperties {
     }
 }
 
-/// QEMU makes text of what `device_add` is given, and drops what it can not make text of. An `id` must be text.
-fn as_option(name: &str, value: Value) -> Option<String> {
+/// QEMU makes text of what `device_add` is given, and drops what it can not make text of. The order is that of its hash
+/// tables, of which there are two: one with the arguments, and one made of the options that became of them.
+fn as_options(arguments: &Object) -> Vec<(String, String)> {
+    let mut options = Object::new();
+    for (name, value) in arguments.in_qemu_order() {
+        if let Some(text) = as_option(name, value) {
+            options.insert(name.to_owned(), text);
+        }
+    }
+    let text = |(name, value): (&str, &Value)| Some((name.to_owned(), value.as_str()?.to_owned()));
+    options.in_qemu_order().into_iter().filter_map(text).collect()
+}
+
+/// What QEMU makes of one argument. An `id` must be text.
+fn as_option(name: &str, value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => Some(text),
+        Value::String(text) => Some(text.clone()),
         _ if name == "id" => None,
         Value::Bool(true) => Some("on".to_owned()),
         Value::Bool(false) => Some("off".to_owned()),
@@ -137,21 +149,42 @@ fn no_hotplug(bus: &str) -> QmpError {
     QmpError::generic(format!("Bus '{bus}' does not support hotplugging"))
 }
 
-/// An integer as C reads it: decimal, or hexadecimal behind `0x`.
 fn integer(name: &str, text: &str) -> Result<i64, QmpError> {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text),
-    };
-    let magnitude = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-        Some(hexadecimal) => i64::from_str_radix(hexadecimal, 16),
-        None => digits.parse(),
-    };
-    let signed = magnitude.ok().filter(|n| *n >= 0).map(|n| if negative { -n } else { n });
-    signed.ok_or_else(|| QmpError::generic(format!("Parameter '{name}' expects integer")))
+    let n = c_integer(text).and_then(|(negative, n)| {
+        let n = i128::from(n);
+        i64::try_from(if negative { -n } else { n }).ok()
+    });
+    n.ok_or_else(|| no_integer(name))
 }
 
-fn narrowed<N: TryFrom<i64>>(name: &str, n: i64, kind: &str) -> Result<N, QmpError> {
+/// C takes a negative one for what it is in two's complement.
+fn unsigned(name: &str, text: &str) -> Result<u64, QmpError> {
+    let n = c_integer(text).map(|(negative, n)| if negative { n.wrapping_neg() } else { n });
+    n.ok_or_else(|| no_integer(name))
+}
+
+fn no_integer(name: &str) -> QmpError {
+    QmpError::generic(format!("Parameter '{name}' expects integer"))
+}
+
+/// Sign and magnitude of an integer as C reads it: behind space and a sign, hexadecimal behind `0x`, octal behind `0`.
+fn c_integer(text: &str) -> Option<(bool, u64)> {
+    let text = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (digits, radix) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if digits.starts_with('0') => (digits, 8),
+        None => (digits, 10),
+    };
+    // Rust takes a sign of its own.
+    let magnitude = u64::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with(['+', '-']))?;
+    Some((negative, magnitude))
+}
+
+fn narrowed<W, N: TryFrom<W>>(name: &str, n: W, kind: &str) -> Result<N, QmpError> {
     N::try_from(n).map_err(|_| QmpError::generic(format!("Parameter '{name}' expects {kind}")))
 }
 
@@ -159,7 +192,7 @@ fn narrowed<N: TryFrom<i64>>(name: &str, n: i64, kind: &str) -> Result<N, QmpErr
 mod tests {
     use super::*;
 
-    fn read(arguments: Object) -> Result<DimmProperties, QmpError> {
+    fn read(arguments: &Object) -> Result<DimmProperties, QmpError> {
         DimmProperties::read(arguments, |id| id == "d1", |id| id == "m1")
     }
 
@@ -169,11 +202,14 @@ mod tests {
 
     #[test]
     fn numbers_are_taken_as_text_too_and_an_id_that_is_none_is_none() {
-        let properties = read(dimm().with("id", 1).with("slot", "0x1").with("addr", "0")).unwrap();
+        let properties = read(&dimm().with("id", 1).with("slot", "0x1").with("addr", "0")).unwrap();
         assert_eq!((properties.id, properties.slot, properties.address), (None, Some(1), 0));
-        assert_eq!(read(dimm().with("slot", -1)).unwrap().slot, None);
-        assert_eq!(read(dimm().with("slot", Value::Null)).unwrap().slot, None);
-        assert_eq!(read(dimm().with("addr", -1)).unwrap().address, u64::MAX);
+        assert_eq!(read(&dimm().with("slot", -1)).unwrap().slot, None);
+        for (text, expected) in [(" 1", 1), ("+1", 1), ("010", 8), ("-0x2", -2), ("\t0", 0)] {
+            assert_eq!(read(&dimm().with("slot", text)).unwrap().slot, Some(expected), "{text}");
+        }
+        assert_eq!(read(&dimm().with("slot", Value::Null)).unwrap().slot, None);
+        assert_eq!(read(&dimm().with("addr", -1)).unwrap().address, u64::MAX);
     }
 
     #[test]
@@ -191,13 +227,18 @@ mod tests {
             (dimm().with("x", 1), "Property 'pc-dimm.x' not found"),
             (dimm().with("memdev", 1), "Device '1' not found"),
             (dimm().with("slot", "x"), "Parameter 'slot' expects integer"),
+            (dimm().with("slot", ""), "Parameter 'slot' expects integer"),
+            (dimm().with("slot", "1 "), "Parameter 'slot' expects integer"),
+            (dimm().with("slot", "08"), "Parameter 'slot' expects integer"),
+            (dimm().with("slot", "+-1"), "Parameter 'slot' expects integer"),
+            (dimm().with("node", -1), "Parameter 'node' expects uint32_t"),
             (dimm().with("slot", true), "Parameter 'slot' expects integer"),
             (dimm().with("slot", 1.5), "Parameter 'slot' expects integer"),
             (dimm().with("slot", 99_999_999_999_i64), "Parameter 'slot' expects int32_t"),
             (dimm().with("addr", "1M"), "Parameter 'addr' expects integer"),
             (dimm().with("hotpluggable", false), "Property 'pc-dimm.hotpluggable' is not writable"),
         ] {
-            assert_eq!(read(arguments.clone()).unwrap_err().desc, expected, "{arguments:?}");
+            assert_eq!(read(&arguments).unwrap_err().desc, expected, "{arguments:?}");
         }
     }
 }

@@ -102,16 +102,20 @@ fn balloon(machine: &mut Machine, name: &str, rest: &str) -> String {
     }
 }
 
+/// Words behind a command that has nothing below it are not looked at.
 fn help(rest: &str) -> String {
     let (name, more) = word(rest);
-    if name == "info" {
-        return INFO.iter().fold(String::new(), |text, (name, help)| text + &format!("info {name}  -- {help}\r\n"));
-    }
+    let (below, _) = word(more);
     let line = |(names, arguments, help): &(&str, &str, &str)| format!("{names} {arguments} -- {help}\r\n");
-    match (name, command(name)) {
+    let of_info = |(name, help): &(&str, &str)| format!("info {name}  -- {help}\r\n");
+    match (name, below) {
         ("", _) => COMMANDS.iter().map(line).collect(),
-        (_, Some(known)) if more.is_empty() => line(known),
-        _ => format!("unknown command: '{name}'\r\n"),
+        ("info", "") => INFO.iter().map(of_info).collect(),
+        ("info", below) => match INFO.iter().find(|(known, _)| *known == below) {
+            Some(known) => of_info(known),
+            None => format!("unknown command: 'info {below}'\r\n"),
+        },
+        _ => command(name).map_or_else(|| format!("unknown command: '{name}'\r\n"), line),
     }
 }
 

@@ -70,10 +70,10 @@ impl MachineMemory {
     /// `object-add`.
     pub(crate) fn object_add(&mut self, mut arguments: Arguments) -> Result<(), QmpError> {
         let kind = arguments.string("qom-type")?;
-        let id = arguments.string("id")?;
         if kind != "memory-backend-ram" {
             return Err(QmpError::generic(format!("Parameter 'qom-type' does not accept value '{kind}'")));
         }
+        let id = arguments.string("id")?;
         for flag in ["dump", "merge", "prealloc", "reserve", "share", "x-use-canonical-path-for-ramblock-id"] {
             arguments.optional_boolean(flag)?;
         }
@@ -88,13 +88,13 @@ impl MachineMemory {
         if size == 0 {
             return Err(QmpError::generic("property 'size' of memory-backend-ram doesn't take value '0'"));
         }
-        // A real QEMU asks its host. At 2^64 - 1 (QMP's -1) it aborts; that is not copied.
-        if size > MAX_BACKEND_SIZE || self.backends.len() >= MAX_BACKENDS {
-            return Err(QmpError::generic(format!("cannot set up guest memory '{id}': Cannot allocate memory")));
-        }
         if self.backend(&id).is_some() {
             let desc = format!("attempt to add duplicate property '{id}' to object (type 'container')");
             return Err(QmpError::generic(desc));
+        }
+        // A real QEMU asks its host. At 2^64 - 1 (QMP's -1) it aborts; that is not copied.
+        if size > MAX_BACKEND_SIZE || self.backends.len() >= MAX_BACKENDS {
+            return Err(QmpError::generic(format!("cannot set up guest memory '{id}': Cannot allocate memory")));
         }
         self.backends.push(Backend { id, size });
         Ok(())
@@ -115,7 +115,7 @@ impl MachineMemory {
     /// `device_add`: the guest has yet to be told.
     pub(crate) fn device_add(&mut self, arguments: Arguments) -> Result<(), QmpError> {
         let properties = DimmProperties::read(
-            arguments.rest(),
+            &arguments.all(),
             |id| self.dimms().any(|dimm| dimm.id.as_deref() == Some(id)),
             |id| self.backend(id).is_some(),
         )?;
@@ -200,17 +200,24 @@ impl MachineMemory {
     }
 
     fn free_slot(&self, wanted: Option<i32>) -> Result<usize, QmpError> {
+        let number = match wanted {
+            None => None,
+            Some(wanted) => {
+                let number = usize::try_from(wanted).ok().filter(|number| *number < self.slots.len());
+                Some(number.ok_or_else(|| {
+                    // Without slots this is QEMU's 2^64 - 1.
+                    let last = u64::try_from(self.slots.len()).unwrap_or(u64::MAX).wrapping_sub(1);
+                    QmpError::generic(format!("invalid slot number {wanted}, valid range is [0-{last}]"))
+                })?)
+            }
+        };
         if self.slots.is_empty() {
             return Err(QmpError::generic("no slots where allocated, please specify the 'slots' option"));
         }
-        let Some(wanted) = wanted else {
+        let Some(number) = number else {
             let free = self.slots.iter().position(|slot| slot.dimm.is_none());
             return free.ok_or_else(|| QmpError::generic("no free slots available"));
         };
-        let number = usize::try_from(wanted).ok().filter(|number| *number < self.slots.len()).ok_or_else(|| {
-            let last = self.slots.len() - 1;
-            QmpError::generic(format!("invalid slot number {wanted}, valid range is [0-{last}]"))
-        })?;
         if self.slots.get(number).is_some_and(|slot| slot.dimm.is_some()) {
             return Err(QmpError::generic(format!("slot {number} is busy")));
         }

@@ -18,6 +18,8 @@ pub mod scan;
 mod lexer;
 mod raw;
 mod text;
+mod unvisited;
+mod utf8;
 
 pub use raw::{Json, NotJson};
 
@@ -185,6 +187,21 @@ impl Object {
     /// The value of the member of this name.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.members.get(self.position(name)?).map(|(_, value)| value)
+    }
+
+    /// The value of the member of this name, to be changed.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
+        let at = self.position(name)?;
+        self.members.get_mut(at).map(|(_, value)| value)
+    }
+
+    /// The member that QEMU names when it expected only members of these names and visited them in this order: of several
+    /// that it did not expect, the one that comes first in a hash table.
+    pub fn unexpected(&self, visited: &[&str]) -> Option<&str> {
+        if self.iter().all(|(name, _)| visited.contains(&name)) {
+            return None;
+        }
+        unvisited::first(self.in_qemu_order().into_iter().map(|(name, _)| name), visited)
     }
 
     /// Takes the member of this name out.

@@ -219,8 +219,8 @@ fn enabled_oob(arguments: &Object, offered: bool) -> Result<bool, QmpError> {
             }
         }
     }
-    match arguments.in_qemu_order().into_iter().find(|(name, _)| *name != "enable") {
-        Some((name, _)) => Err(QmpError::generic(format!("Parameter '{name}' is unexpected"))),
+    match arguments.unexpected(&["enable"]) {
+        Some(name) => Err(QmpError::generic(format!("Parameter '{name}' is unexpected"))),
         None => Ok(oob),
     }
 }

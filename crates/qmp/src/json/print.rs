@@ -137,14 +137,23 @@ impl Printer {
     }
 }
 
+/// The bytes of a text as QEMU keeps them, who ends its strings with a NUL: one inside is `C0 80`.
+pub(super) fn modified_utf8(text: &str) -> impl Iterator<Item = u8> {
+    text.bytes().flat_map(|byte| {
+        let (first, second) = if byte == 0 { (0xC0, Some(0x80)) } else { (byte, None) };
+        std::iter::once(first).chain(second)
+    })
+}
+
 /// The chain of QEMU's 512-chain hash table in which this name lies.
 fn chain(name: &str) -> u32 {
-    let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
-    let mut sum = 0x238F_13AF_u32.wrapping_mul(length);
-    for (i, byte) in name.bytes().enumerate() {
+    let (mut length, mut sum) = (0_u32, 0_u32);
+    for (i, byte) in modified_utf8(name).enumerate() {
         sum = sum.wrapping_add(u32::from(byte) << (i * 5 % 24));
+        length = length.wrapping_add(1);
     }
-    1_103_515_243_u32.wrapping_mul(sum).wrapping_add(12345) % 512
+    let value = 0x238F_13AF_u32.wrapping_mul(length).wrapping_add(sum);
+    1_103_515_243_u32.wrapping_mul(value).wrapping_add(12345) % 512
 }
 
 /// Appends a string with its quotes: everything below 0x20 and from 0x7F as `\uXXXX`, short escapes where JSON has them.

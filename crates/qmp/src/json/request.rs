@@ -5,7 +5,7 @@
 
 use super::lexer::{Kind, Lexer};
 use super::text::number;
-use super::{Object, Value};
+use super::{Object, Value, utf8};
 use std::fmt;
 
 /// How many bytes of tokens a document may have.
@@ -27,7 +27,11 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-fn error<T>(message: impl fmt::Display) -> Result<T, ParseError> {
+fn error<T>(message: impl AsRef<[u8]>) -> Result<T, ParseError> {
+    /// QEMU prints into a buffer of this size, of which the last byte ends it.
+    const LONGEST: usize = 1023;
+    let message = message.as_ref();
+    let message = utf8::shown(message.get(..LONGEST).unwrap_or(message));
     Err(ParseError(format!("JSON parse error, {message}")))
 }
 
@@ -127,9 +131,7 @@ impl RequestReader {
             Kind::RightBracket => self.brackets -= 1,
             Kind::Stray => {
                 self.drop_document();
-                // QEMU prints the token as a C string: it ends at a NUL.
-                let shown = token.split(|&byte| byte == 0).next().unwrap_or_default();
-                return Some(error(format_args!("stray '{}'", String::from_utf8_lossy(shown))));
+                return Some(Err(ParseError(format!("JSON parse error, stray '{}'", utf8::shown(token)))));
             }
             _ => {}
         }
@@ -207,7 +209,7 @@ impl<'a> Parser<'a> {
                 b"true" => Ok(Value::Bool(true)),
                 b"false" => Ok(Value::Bool(false)),
                 b"null" => Ok(Value::Null),
-                other => error(format_args!("invalid keyword '{}'", String::from_utf8_lossy(other))),
+                other => error([b"invalid keyword '", other, b"'"].concat()),
             },
             _ => error("expecting value"),
         }
@@ -280,24 +282,17 @@ fn string(token: &[u8]) -> Result<String, ParseError> {
 
 fn push_utf8(mut bytes: &[u8], out: &mut String) -> Result<(), ParseError> {
     while !bytes.is_empty() {
-        let (valid, behind) = match std::str::from_utf8(bytes) {
-            Ok(text) => (text, &[][..]),
-            Err(e) => {
-                let (valid, behind) = bytes.split_at(e.valid_up_to());
-                (std::str::from_utf8(valid).unwrap_or_default(), behind)
+        let plain = bytes.iter().position(|byte| !byte.is_ascii()).unwrap_or(bytes.len());
+        let (plain, behind) = bytes.split_at(plain);
+        // It is ASCII.
+        out.push_str(std::str::from_utf8(plain).unwrap_or_default());
+        bytes = match utf8::first(behind) {
+            None => return Ok(()),
+            Some((None, _)) => return error("invalid UTF-8 sequence in string"),
+            Some((Some(c), length)) => {
+                out.push(c);
+                behind.get(length..).unwrap_or_default()
             }
-        };
-        if !valid.chars().all(is_character) {
-            return error("invalid UTF-8 sequence in string");
-        }
-        out.push_str(valid);
-        bytes = match behind {
-            [] => return Ok(()),
-            [0xC0, 0x80, behind @ ..] => {
-                out.push('\0');
-                behind
-            }
-            _ => return error("invalid UTF-8 sequence in string"),
         };
     }
     Ok(())
@@ -321,11 +316,8 @@ fn escape<'a>(text: &'a [u8], quote: u8, out: &mut String) -> Result<&'a [u8], P
                 let length = if is_pair(behind) { 12 } else { 6 };
                 let shown = text.get(..length).unwrap_or(text);
                 // The token's closing quote is shown too when the digits run into it.
-                let quote = if text.len() < length { char::from(quote).to_string() } else { String::new() };
-                return error(format_args!(
-                    "{}{quote} is not a valid Unicode character",
-                    String::from_utf8_lossy(shown)
-                ));
+                let quote = if text.len() < length { &[quote][..] } else { &[] };
+                return error([shown, quote, b" is not a valid Unicode character"].concat());
             };
             out.push(c);
             return Ok(behind.get(length..).unwrap_or_default());
@@ -341,7 +333,7 @@ fn code_point(text: &[u8]) -> Option<(char, usize)> {
         high @ 0xD800..0xDC00 if is_pair(text) => (0x1_0000 + ((high - 0xD800) << 10) + (unit(text, 6)? - 0xDC00), 10),
         unit => (unit, 4),
     };
-    char::from_u32(c).filter(|&c| is_character(c)).map(|c| (c, length))
+    char::from_u32(c).filter(|&c| utf8::is_character(c)).map(|c| (c, length))
 }
 
 /// Whether two halves of a surrogate pair stand behind `\u`.
@@ -355,12 +347,6 @@ fn is_pair(text: &[u8]) -> bool {
 fn unit(text: &[u8], at: usize) -> Option<u32> {
     let digits = text.get(at..at + 4).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-/// Unicode sets 66 code points aside as non-characters; QEMU takes none of them.
-fn is_character(c: char) -> bool {
-    let c = u32::from(c);
-    !(0xFDD0..=0xFDEF).contains(&c) && c & 0xFFFE != 0xFFFE
 }
 
 #[cfg(test)]
@@ -390,6 +376,8 @@ mod tests {
             (r#""\udbffx""#, r"\udbff"),
             (r"'\u12'", r"\u12'"),
             (r#""\u12""#, r#"\u12""#),
+            (r#""\u12é""#, "\\u12é"),
+            (r#""\u12€""#, "\\u12\u{FFFD}"),
         ] {
             let expected = format!("JSON parse error, {shown} is not a valid Unicode character");
             assert_eq!(documents(text.as_bytes()), [Err(expected)]);
@@ -402,6 +390,19 @@ mod tests {
         assert_eq!(errors("[".repeat(1025).as_bytes()).as_deref(), Some("JSON nesting depth limit exceeded"));
         let deep = format!("{}{}", "[".repeat(1024), "]".repeat(1024));
         assert_eq!(errors(deep.as_bytes()), None);
+    }
+
+    #[test]
+    fn a_message_is_cut_where_qemus_buffer_ends() {
+        let check = |letters: usize, shown: usize, behind: &str| {
+            let line = format!("{}\n", "k".repeat(letters));
+            let expected = format!("JSON parse error, invalid keyword '{}{behind}", "k".repeat(shown));
+            assert_eq!(documents(line.as_bytes()), [Err(expected)]);
+        };
+        check(1005, 1005, "'");
+        check(1006, 1006, "");
+        check(1007, 1006, "");
+        check(3000, 1006, "");
     }
 
     #[test]
