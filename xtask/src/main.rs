@@ -1,5 +1,6 @@
 //! `cargo xtask`: what a person or CI runs on qev.
 
+mod fuzz_parity;
 mod install;
 mod python_client;
 mod show_lab;
@@ -33,6 +34,18 @@ enum Task {
     /// Builds qev first, unless the variable QEV_BIN names a program to use in its place. Fetches Debian's kernel the
     /// first time. Ends with 0 only if qev printed all five.
     Lab,
+    /// Send the same odd requests to a real QEMU and to qev simulate, and compare every byte of the answers
+    ///
+    /// Builds qev first, unless the variable QEV_BIN names a program to use in its place. A difference is made as small as
+    /// it gets and printed with the seed that shows it again; then the command fails.
+    FuzzParity {
+        /// For how long; a round of some 1000 lines is always finished
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u64,
+        /// Which lines; another each time, if not given
+        #[arg(long, value_name = "S")]
+        seed: Option<u64>,
+    },
     /// Measure the codec
     Bench {
         /// What to hand on to the benchmark
@@ -45,6 +58,7 @@ fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Test { long } => suite::run(long),
         Task::Lab => show_lab::run(),
+        Task::FuzzParity { seconds, seed } => fuzz_parity::run(seconds, seed),
         Task::Bench { arguments } => {
             run(workspace::cargo().args(["bench", "-p", "qev-qmp", "--bench", "codec", "--"]).args(arguments))
         }

@@ -10,13 +10,17 @@ use xtask::Error;
 use xtask::lab::kernel::Kernel;
 use xtask::workspace;
 
-use crate::{install, print, python_client, run as run_program};
+use crate::{fuzz_parity, install, print, python_client, run as run_program};
 
 /// Tells tests that they may take their time.
 const LONG: (&str, &str) = ("QEV_TEST_LONG", "1");
 
 /// How many cases a property is tried with when there is time; proptest's own default is 256.
 const LONG_CASES: (&str, &str) = ("PROPTEST_CASES", "10000");
+
+/// For how many seconds odd requests are sent to QEMU and to qev.
+const FUZZ: u64 = 60;
+const LONG_FUZZ: u64 = 600;
 
 /// Tells tests where a Python with the `qemu.qmp` package is.
 const PYTHON: &str = "QEV_TEST_PYTHON";
@@ -65,6 +69,7 @@ pub(crate) fn run(long: bool) -> Result<(), Error> {
         }
         run_program(&mut real)
     });
+    suite.part("fuzz parity", || fuzz_parity::run(if long { LONG_FUZZ } else { FUZZ }, None));
     suite.finish()
 }
 
