@@ -2,11 +2,13 @@
 //!
 //! * [`lab`]: a machine to boot, a monitor to command it through, and the provocations of the five events;
 //! * [`programs`]: the programs of the system that this needs, and the line that installs a missing one;
+//! * [`deb`]: the Debian package;
 //! * [`workspace`]: where things built from this workspace lie, and how to run cargo inside cargo.
 //!
 //! The lab judges qev from outside, as a user would: it starts the `qev` program and reads what that prints, and it
 //! speaks QMP by means of its own. Nothing here depends on a crate of the product.
 
+pub mod deb;
 pub mod error;
 pub mod lab;
 pub mod programs;

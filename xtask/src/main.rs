@@ -8,11 +8,12 @@ mod suite;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
 use xtask::Error;
+use xtask::deb;
 use xtask::error::Context;
 use xtask::workspace;
 
@@ -46,6 +47,15 @@ enum Task {
         #[arg(long, value_name = "S")]
         seed: Option<u64>,
     },
+    /// Build the Debian package, into target/debian
+    Deb {
+        /// Pack this program in place of one that is built for it in release
+        #[arg(long, value_name = "PROGRAM")]
+        program: Option<PathBuf>,
+        /// Where to put the package
+        #[arg(long, value_name = "FOLDER")]
+        into: Option<PathBuf>,
+    },
     /// Measure the codec
     Bench {
         /// What to hand on to the benchmark
@@ -59,6 +69,7 @@ fn main() -> ExitCode {
         Task::Test { long } => suite::run(long),
         Task::Lab => show_lab::run(),
         Task::FuzzParity { seconds, seed } => fuzz_parity::run(seconds, seed),
+        Task::Deb { program, into } => make_deb(program, into),
         Task::Bench { arguments } => {
             run(workspace::cargo().args(["bench", "-p", "qev-qmp", "--bench", "codec", "--"]).args(arguments))
         }
@@ -71,6 +82,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn make_deb(program: Option<PathBuf>, into: Option<PathBuf>) -> Result<(), Error> {
+    let program = program.map_or_else(deb::program, Ok)?;
+    let into = into.map_or_else(|| workspace::target_dir().map(|target| target.join("debian")), Ok)?;
+    print(&deb::build(&program, &into)?.display().to_string());
+    Ok(())
 }
 
 /// Prints a line. When nobody reads any more, the work goes on: what it leads to is told by the exit status.

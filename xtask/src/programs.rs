@@ -39,8 +39,26 @@ pub const PYTHON_VENV: Program = Program { name: "python3 with venv", package: "
 /// Another client of a monitor, by which people hold one without knowing.
 pub const SOCAT: Program = Program { name: "socat", package: "socat", find: || in_path("socat") };
 
+/// Packs and unpacks packages.
+pub const DPKG_DEB: Program = Program { name: "dpkg-deb", package: "dpkg", find: || in_path("dpkg-deb") };
+
+/// Says which packages hold the libraries that a program needs.
+pub const DPKG_SHLIBDEPS: Program =
+    Program { name: "dpkg-shlibdeps", package: "dpkg-dev", find: || in_path("dpkg-shlibdeps") };
+
+/// Takes out of a program what only a debugger reads.
+pub const STRIP: Program = Program { name: "strip", package: "binutils", find: || in_path("strip") };
+
+/// Says what is wrong with a package.
+pub const LINTIAN: Program = Program { name: "lintian", package: "lintian", find: || in_path("lintian") };
+
+/// Says what is wrong with a unit of systemd's.
+pub const SYSTEMD_ANALYZE: Program =
+    Program { name: "systemd-analyze", package: "systemd", find: || in_path("systemd-analyze") };
+
 /// Everything that `cargo xtask test` needs beside Rust.
-pub const FOR_ALL_TESTS: [Program; 6] = [QEMU, BUSYBOX, SETPRIV, SOCAT, PYTHON, PYTHON_VENV];
+pub const FOR_ALL_TESTS: [Program; 11] =
+    [QEMU, BUSYBOX, SETPRIV, SOCAT, PYTHON, PYTHON_VENV, DPKG_DEB, DPKG_SHLIBDEPS, STRIP, LINTIAN, SYSTEMD_ANALYZE];
 
 impl Program {
     /// Where it is, or an error with the line that installs it.
