@@ -2,7 +2,7 @@
 //! compared, times aside.
 //!
 //! ```text
-//!   seed ─► Round: a setting and what its clients send          (round, request, document, commands; random)
+//!   seed ─► Round: a setting and what its clients send          (round, request, commands, document, odd, random)
 //!             │
 //!             ▼            ┌─► qemu-system-x86_64 ─► frames ─┐
 //!           Pair ──────────┤                                 ├─► agree, or a Difference        (pair, compare)
@@ -17,6 +17,7 @@
 mod commands;
 mod compare;
 mod document;
+mod odd;
 mod pair;
 mod random;
 mod request;

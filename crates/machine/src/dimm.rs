@@ -116,16 +116,11 @@ impl DimmProperties {
 }
 
 /// QEMU makes text of what `device_add` is given, and drops what it can not make text of. The order is that of its hash
-/// tables, of which there are two: one with the arguments, and one made of the options that became of them.
+/// table: the arguments become options, those a table again, and that is copied, so that members which share a chain
+/// are turned around twice.
 fn as_options(arguments: &Object) -> Vec<(String, String)> {
-    let mut options = Object::new();
-    for (name, value) in arguments.in_qemu_order() {
-        if let Some(text) = as_option(name, value) {
-            options.insert(name.to_owned(), text);
-        }
-    }
-    let text = |(name, value): (&str, &Value)| Some((name.to_owned(), value.as_str()?.to_owned()));
-    options.in_qemu_order().into_iter().filter_map(text).collect()
+    let option = |(name, value): (&str, &Value)| Some((name.to_owned(), as_option(name, value)?));
+    arguments.in_qemu_order().into_iter().filter_map(option).collect()
 }
 
 /// What QEMU makes of one argument. An `id` must be text.
@@ -225,6 +220,8 @@ mod tests {
             (dimm().with("bus", "x").with("id", "d1"), "Bus 'x' not found"),
             (dimm().with("id", "d1").with("x", 1), "Duplicate device ID 'd1'"),
             (dimm().with("x", 1), "Property 'pc-dimm.x' not found"),
+            // All of one chain of the hash table: the newest is looked at first.
+            (dimm().with("no-1", 1).with("no-2", 1).with("no-3", 1), "Property 'pc-dimm.no-3' not found"),
             (dimm().with("memdev", 1), "Device '1' not found"),
             (dimm().with("slot", "x"), "Parameter 'slot' expects integer"),
             (dimm().with("slot", ""), "Parameter 'slot' expects integer"),

@@ -39,17 +39,14 @@ const INFO: &[(&str, &str)] = &[
 
 /// Executes a line, and gives what the monitor prints.
 pub(crate) fn execute(machine: &mut Machine, line: &str) -> String {
-    let (name, rest) = word(line);
-    if name.is_empty() {
-        return String::new();
-    }
-    let Some((names, ..)) = command(name) else { return format!("unknown command: '{name}'\r\n") };
+    let Some(Named { name, shown, rest }) = named(line, 0) else { return String::new() };
+    let Some((names, ..)) = command(name) else { return unknown(shown) };
     match *names {
-        "balloon" => return balloon(machine, name, rest),
+        "balloon" => return balloon(machine, shown, rest),
         "help|?" => return help(rest),
-        "info" => return info(machine, rest),
-        "qemu-io" => return qemu_io(machine, rest),
-        _ if !rest.is_empty() => return extraneous(names, name),
+        "info" => return info(machine, line, shown.len()),
+        "qemu-io" => return qemu_io(machine, shown, rest),
+        _ if !rest.is_empty() => return extraneous(names, shown),
         "cont|c" => return said(machine.cont()),
         "quit|q" => machine.shut_down(ShutdownCause::HostQmpQuit, 0),
         "stop|s" => machine.stop(),
@@ -57,6 +54,34 @@ pub(crate) fn execute(machine: &mut Machine, line: &str) -> String {
         _ => machine.reset(ShutdownCause::HostQmpSystemReset),
     }
     String::new()
+}
+
+/// The name of a command in a line.
+struct Named<'a> {
+    name: &'a str,
+    /// The line up to the end of the name, which is how messages show it.
+    shown: &'a str,
+    /// What stands behind the name.
+    rest: &'a str,
+}
+
+/// The name that stands behind this place, which ends at a space or a `/`. `None` if there is nothing more.
+fn named(line: &str, from: usize) -> Option<Named<'_>> {
+    let behind = line.get(from..)?;
+    let text = behind.trim_start_matches(SPACE);
+    if text.is_empty() {
+        return None;
+    }
+    let length = text.find(|c| c == '/' || SPACE.contains(&c)).unwrap_or(text.len());
+    let end = line.len() - text.len() + length;
+    Some(Named { name: text.get(..length)?, shown: line.get(..end)?, rest: line.get(end..)?.trim_matches(SPACE) })
+}
+
+/// What C takes for space.
+const SPACE: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
+
+fn unknown(shown: &str) -> String {
+    format!("unknown command: '{shown}'\r\n")
 }
 
 fn said(result: Result<(), QmpError>) -> String {
@@ -72,33 +97,33 @@ fn command(name: &str) -> Option<&'static (&'static str, &'static str, &'static 
 
 /// The first word and what stands behind it.
 fn word(line: &str) -> (&str, &str) {
-    let line = line.trim();
-    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    (word, rest.trim_start())
+    let line = line.trim_matches(SPACE);
+    let (word, rest) = line.split_once(SPACE).unwrap_or((line, ""));
+    (word, rest.trim_start_matches(SPACE))
 }
 
-fn try_help(what: &str, name: &str) -> String {
-    format!("{what}\r\nTry \"help {name}\" for more information\r\n")
+fn try_help(what: &str, shown: &str) -> String {
+    format!("{what}\r\nTry \"help {shown}\" for more information\r\n")
 }
 
-fn extraneous(names: &str, name: &str) -> String {
-    try_help(&format!("{names}: extraneous characters at the end of line"), name)
+fn extraneous(names: &str, shown: &str) -> String {
+    try_help(&format!("{names}: extraneous characters at the end of line"), shown)
 }
 
-fn balloon(machine: &mut Machine, name: &str, rest: &str) -> String {
+fn balloon(machine: &mut Machine, shown: &str, rest: &str) -> String {
     let (target, more) = word(rest);
     let first = target.chars().next();
-    let Some(first) = first else { return try_help("unexpected end of expression", name) };
+    let Some(first) = first else { return try_help("unexpected end of expression", shown) };
     if first == '-' {
-        return try_help("enter a positive value", name);
+        return try_help("enter a positive value", shown);
     }
     if !first.is_ascii_digit() {
-        return try_help(&format!("invalid char '{first}' in expression"), name);
+        return try_help(&format!("invalid char '{first}' in expression"), shown);
     }
     let number = parse_size(target, 1 << 20).ok().filter(|_| target.bytes().all(|b| b.is_ascii_digit()));
     match number.and_then(|bytes| i64::try_from(bytes).ok()).filter(|_| more.is_empty()) {
         Some(bytes) => said(machine.set_balloon(bytes)),
-        None => extraneous("balloon", name),
+        None => extraneous("balloon", shown),
     }
 }
 
@@ -113,22 +138,20 @@ fn help(rest: &str) -> String {
         ("info", "") => INFO.iter().map(of_info).collect(),
         ("info", below) => match INFO.iter().find(|(known, _)| *known == below) {
             Some(known) => of_info(known),
-            None => format!("unknown command: 'info {below}'\r\n"),
+            None => unknown(&format!("info {below}")),
         },
-        _ => command(name).map_or_else(|| format!("unknown command: '{name}'\r\n"), line),
+        _ => command(name).map_or_else(|| unknown(name), line),
     }
 }
 
-fn info(machine: &mut Machine, rest: &str) -> String {
-    let (what, more) = word(rest);
-    if what.is_empty() {
-        return help("info");
-    }
+/// `from`: where `info` ends in the line.
+fn info(machine: &mut Machine, line: &str, from: usize) -> String {
+    let Some(Named { name: what, shown, rest }) = named(line, from) else { return help("info") };
     if !INFO.iter().any(|(known, _)| *known == what) {
-        return format!("unknown command: 'info {what}'\r\n");
+        return unknown(shown);
     }
-    if !more.is_empty() {
-        return extraneous(what, &format!("info {what}"));
+    if !rest.is_empty() {
+        return extraneous(what, shown);
     }
     match what {
         "balloon" => match machine.balloon_actual() {
@@ -169,15 +192,15 @@ fn memory_devices(machine: &Machine) -> String {
     text
 }
 
-fn qemu_io(machine: &mut Machine, rest: &str) -> String {
+fn qemu_io(machine: &mut Machine, shown: &str, rest: &str) -> String {
     let (by_device, rest) = match rest.strip_prefix("-d").filter(|rest| !rest.starts_with(|c: char| c != ' ')) {
-        Some(rest) => (true, rest.trim_start()),
+        Some(rest) => (true, rest.trim_start_matches(SPACE)),
         None => (false, rest),
     };
-    let Some((node, rest)) = quotable(rest) else { return try_help("qemu-io: block device name expected", "qemu-io") };
-    let Some((command, rest)) = quotable(rest) else { return try_help("qemu-io: string expected", "qemu-io") };
-    if !rest.trim().is_empty() {
-        return extraneous("qemu-io", "qemu-io");
+    let Some((node, rest)) = quotable(rest) else { return try_help("qemu-io: block device name expected", shown) };
+    let Some((command, rest)) = quotable(rest) else { return try_help("qemu-io: string expected", shown) };
+    if !rest.trim_matches(SPACE).is_empty() {
+        return extraneous("qemu-io", shown);
     }
     if by_device {
         // Devices that hold a block node have an id; here none does.
@@ -192,9 +215,9 @@ fn qemu_io(machine: &mut Machine, rest: &str) -> String {
 /// The first word, or what stands in quotes with `\n`, `\r`, `\\`, `\'` and `\"` resolved; and the rest. `None` when
 /// there is none.
 fn quotable(text: &str) -> Option<(String, &str)> {
-    let text = text.trim_start();
+    let text = text.trim_start_matches(SPACE);
     let Some(quoted) = text.strip_prefix('"') else {
-        let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        let (word, rest) = text.split_once(SPACE).unwrap_or((text, ""));
         return (!word.is_empty()).then(|| (word.to_owned(), rest));
     };
     let mut resolved = String::new();
@@ -224,6 +247,22 @@ mod tests {
         assert_eq!(quotable("\"read \\\"x\\\\\" y"), Some(("read \"x\\".to_owned(), " y")));
         for none in ["", "  ", "\"a", "\"a\\", "\"\\x\""] {
             assert_eq!(quotable(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_shown_with_what_stands_before_it() {
+        for (line, from, expected) in [
+            ("stop", 0, Some(("stop", "stop", ""))),
+            (" stop  now ", 0, Some(("stop", " stop", "now"))),
+            ("info\t x", 4, Some(("x", "info\t x", ""))),
+            ("/{{", 0, Some(("", "", "/{{"))),
+            ("info/x", 4, Some(("", "info", "/x"))),
+            ("\u{a0}", 0, Some(("\u{a0}", "\u{a0}", ""))),
+            (" \n", 0, None),
+        ] {
+            let found = named(line, from).map(|found| (found.name, found.shown, found.rest));
+            assert_eq!(found, expected, "{line:?}");
         }
     }
 

@@ -96,7 +96,7 @@ fn timeless(frame: &[u8]) -> Cow<'_, [u8]> {
 
 /// The greeting, `query-version` and `info version` name the package, behind the version number.
 fn only_the_package_differs(real: &[u8], simulated: &[u8]) -> bool {
-    const NAMES: [&[u8]; 2] = [b"\"package\": \"", b"{\"return\": \"7.2.22"];
+    const NAMES: [&[u8]; 2] = [b"\"package\": \"", b"\"return\": \"7.2.22"];
     NAMES.iter().any(|name| {
         let Some(at) = real.windows(name.len()).position(|window| window == *name) else { return false };
         let (Some(head), Some(others)) =
