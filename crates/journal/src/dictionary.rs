@@ -49,6 +49,9 @@ impl Source {
 }
 
 impl What {
+    /// One entry, in the order of [`Entry::SELECT`].
+    pub(crate) const SELECT_ONE: &'static str = "SELECT id, kind, event, severity FROM what WHERE id = ?1";
+
     /// Makes a record what this says.
     pub(crate) fn put_into(&self, record: &mut Record) {
         record.kind = self.kind.clone();

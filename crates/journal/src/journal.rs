@@ -4,8 +4,11 @@ use crate::contents::{self, Entry};
 use crate::error::{AppendError, OpenError, SegmentError};
 use crate::lock::Lock;
 use crate::options::Options;
-use crate::recover::{self, Finding};
+use crate::recover::{self, End, Finding};
+use crate::retain::{self, Retained};
 use crate::segment::{RECORDS_A_SEGMENT, Segment};
+use crate::shallow;
+use crate::store;
 use qev_qmp::Timestamp;
 use qev_record::Record;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -30,16 +33,6 @@ pub struct Journal {
     unsealed: Vec<PathBuf>,
     findings: Vec<Finding>,
     _lock: Lock,
-}
-
-/// What [`Journal::retain`] deleted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Retained {
-    /// How many segments.
-    pub segments: usize,
-    /// How many bytes.
-    pub bytes: u64,
 }
 
 impl Journal {
@@ -94,6 +87,9 @@ impl Journal {
 
     /// Appends records in their order, as one group. When it returns they are on disk and have their sequence numbers.
     ///
+    /// What is nested deeper than the 1024 levels that JSON from QEMU has becomes a string with its text, in the records
+    /// given too: it could not be read any more.
+    ///
     /// # Errors
     ///
     /// When they cannot be written, because the disk is full for example: then none of them is kept, none has a number,
@@ -104,14 +100,13 @@ impl Journal {
         let count = count.ok_or(AppendError::TooMany { records: records.len() })?;
         let next = self.next.checked_add(count).ok_or(AppendError::NoNumbers)?;
         let now = oldest.received;
+        records.iter_mut().for_each(shallow::make);
         if let Err(damaged) = self.write(now, count, records)? {
-            self.set_aside(&damaged)?;
-            // The new segment is empty; a second time it is no damage that was there before.
-            self.write(now, count, records)?.map_err(|problem| {
-                let path = contents::path_of(&self.dir, u64::try_from(self.first_of_newest).unwrap_or_default());
-                AppendError::Segment(SegmentError::damaged(problem).while_opening(&path))
-            })?;
-            return Ok(());
+            self.set_aside(&damaged).map_err(AppendError::Segment)?;
+            // The new segment is empty: this is no damage that was there before.
+            let path = self.path_of_newest();
+            self.write(now, count, records)?
+                .map_err(|problem| AppendError::Segment(SegmentError::damaged(problem).while_opening(&path)))?;
         }
         debug_assert_eq!(self.next, next);
         Ok(())
@@ -143,7 +138,11 @@ impl Journal {
 
     /// The newest segment, open and with room for so many records.
     fn ready(&mut self, now: Timestamp, count: i64) -> Result<&mut Segment, (PathBuf, SegmentError)> {
-        let path = contents::path_of(&self.dir, u64::try_from(self.first_of_newest).unwrap_or_default());
+        let mut path = self.path_of_newest();
+        if self.newest.is_none() && !path.exists() {
+            self.first_of_newest = self.next;
+            path = self.path_of_newest();
+        }
         let at = |error| (path.clone(), error);
         let synchronous = self.options.synchronous;
         let mut segment = match self.newest.take() {
@@ -158,8 +157,7 @@ impl Journal {
         if self.is_full(&mut segment, now, count).map_err(at)? {
             self.seal(segment);
             self.first_of_newest = self.next;
-            let path = contents::path_of(&self.dir, u64::try_from(self.next).unwrap_or_default());
-            segment = self.begin().map_err(|error| (path, error))?;
+            segment = self.begin().map_err(|error| (self.path_of_newest(), error))?;
         }
         Ok(self.newest.insert(segment))
     }
@@ -211,32 +209,31 @@ impl Journal {
             }
         }
         if self.newest.is_none() {
-            let synchronous = self.ready(now, 0);
-            if let Err((path, error)) = synchronous {
-                return Err(error.while_opening(&path));
-            }
+            // On a full disk this fails, and what is deleted now may help. It is tried again by who appends.
+            let _ = self.ready(now, 0);
         }
-        recover::delete_old(&self.dir, &self.options, now)
+        retain::delete_old(&self.dir, &self.options, now)
     }
 
+    /// Finds where the journal ends, and puts right what a crash left behind.
     fn recover(&mut self) -> Result<(), OpenError> {
         let directory = |source| OpenError::Directory { dir: self.dir.clone(), source };
-        let segments = contents::segments(&self.dir).map_err(directory)?;
+        let mut older = contents::segments(&self.dir).map_err(directory)?;
         let damaged = contents::damaged(&self.dir).map_err(directory)?;
-        let newest_damaged = damaged.last().map_or(0, |entry| entry.first);
-        let Some((newest, older)) = segments.split_last() else {
-            if newest_damaged > 0 {
-                self.go_on_behind(newest_damaged);
+        // Behind a segment that was set aside another one was begun: when there is none, the crash came in between.
+        let newest_damaged = damaged.last().map(|entry| entry.first);
+        let newest = older.pop_if(|newest| newest_damaged.is_none_or(|damaged| damaged < newest.first));
+        if let Some(damaged) = newest_damaged.filter(|_| newest.is_none()) {
+            self.go_on_behind(damaged);
+        }
+        let ends = older.iter().skip(1).chain(&newest).map(|next| next.first);
+        let unknown = u64::try_from(self.next).unwrap_or_default();
+        for (entry, end) in older.iter().zip(ends.map(End::Before).chain([End::Unknown(unknown)])) {
+            if !store::is_sealed(&entry.path) {
+                self.finish_sealing(entry, end)?;
             }
-            return self.ready_to_open();
-        };
-        for entry in older.iter().filter(|entry| !crate::store::is_sealed(&entry.path)) {
-            self.finish_sealing(entry)?;
         }
-        if newest_damaged >= newest.first {
-            self.go_on_behind(newest_damaged);
-            return self.ready_to_open();
-        }
+        let Some(newest) = newest else { return self.begin_newest() };
         self.first_of_newest = i64::try_from(newest.first).unwrap_or(i64::MAX);
         match Segment::open(&newest.path, self.options.synchronous) {
             Ok(segment) => {
@@ -244,53 +241,56 @@ impl Journal {
                 if segment.is_complete {
                     self.seal(segment);
                     self.first_of_newest = self.next;
-                    return self.ready_to_open();
+                    return self.begin_newest();
                 }
                 self.newest = Some(segment);
                 Ok(())
             }
             Err(SegmentError::Damaged(problem)) => {
-                self.set_aside_at_open(&problem)?;
-                self.ready_to_open()
+                self.go_on_behind(newest.first);
+                let end = End::Unknown(u64::try_from(self.next).unwrap_or_default());
+                self.findings.push(recover::set_aside(&newest.path, newest.first, end, &problem)?);
+                self.begin_newest()
             }
             Err(error) => Err(error.while_opening(&newest.path)),
         }
     }
 
     /// Begins the newest segment, which is not there.
-    fn ready_to_open(&mut self) -> Result<(), OpenError> {
-        let path = contents::path_of(&self.dir, u64::try_from(self.first_of_newest).unwrap_or_default());
+    fn begin_newest(&mut self) -> Result<(), OpenError> {
+        let path = self.path_of_newest();
         self.newest = Some(self.begin().map_err(|error| error.while_opening(&path))?);
         Ok(())
     }
 
     /// A crash came between the end of a segment and its sealing, or somebody was reading it.
-    fn finish_sealing(&mut self, entry: &Entry) -> Result<(), OpenError> {
+    fn finish_sealing(&mut self, entry: &Entry, end: End) -> Result<(), OpenError> {
         match Segment::open(&entry.path, self.options.synchronous) {
             Ok(segment) => {
                 self.seal(segment);
                 Ok(())
             }
             Err(SegmentError::Damaged(problem)) => {
-                self.findings.push(recover::set_aside(&entry.path, entry.first, None, &problem)?);
+                self.findings.push(recover::set_aside(&entry.path, entry.first, end, &problem)?);
                 Ok(())
             }
             Err(error) => Err(error.while_opening(&entry.path)),
         }
     }
 
-    fn set_aside(&mut self, problem: &str) -> Result<(), AppendError> {
+    /// The newest segment was found damaged while it was written to.
+    fn set_aside(&mut self, problem: &str) -> Result<(), OpenError> {
         self.newest = None;
-        self.set_aside_at_open(problem).map_err(AppendError::Segment)
+        let path = self.path_of_newest();
+        let first = u64::try_from(self.first_of_newest).unwrap_or_default();
+        let end = End::Before(u64::try_from(self.next).unwrap_or_default());
+        self.findings.push(recover::set_aside(&path, first, end, problem)?);
+        self.first_of_newest = self.next;
+        Ok(())
     }
 
-    fn set_aside_at_open(&mut self, problem: &str) -> Result<(), OpenError> {
-        let first = u64::try_from(self.first_of_newest).unwrap_or_default();
-        let path = contents::path_of(&self.dir, first);
-        self.go_on_behind(first);
-        let next = u64::try_from(self.next).ok();
-        self.findings.push(recover::set_aside(&path, first, next, problem)?);
-        Ok(())
+    fn path_of_newest(&self) -> PathBuf {
+        contents::path_of(&self.dir, u64::try_from(self.first_of_newest).unwrap_or_default())
     }
 
     /// Where numbers go on when nobody knows where a segment ended.

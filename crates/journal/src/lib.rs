@@ -8,7 +8,7 @@
 //! | `contents` | the directory as the table of contents |
 //! | `store` | a segment's file: tables, opening, sealing |
 //! | `segment`, `dictionary`, `row`, `block` | what is written into it |
-//! | `journal`, `lock`, `recover` | the writer |
+//! | `journal`, `lock`, `retain`, `recover`, `salvage` | the writer |
 //! | `reader`, `query`, `records`, `counts`, `scan`, `wanted`, `check` | readers |
 //!
 //! ```
@@ -44,20 +44,24 @@ mod query;
 mod reader;
 mod records;
 mod recover;
+mod retain;
 mod row;
+mod salvage;
 mod scan;
 mod segment;
+mod shallow;
 mod store;
 mod wanted;
 
 pub use check::{Report, SegmentReport};
 pub use counts::{Count, Counts};
 pub use error::{AppendError, FORMAT, OpenError, ReadError};
-pub use journal::{Journal, Retained};
+pub use journal::Journal;
 pub use lock::Writer;
 pub use options::{Options, Synchronous};
 pub use query::Query;
 pub use reader::Reader;
 pub use records::Records;
 pub use recover::Finding;
+pub use retain::Retained;
 pub use segment::RECORDS_A_SEGMENT;

@@ -1,15 +1,16 @@
-//! Damaged segments, which are set aside, and old ones, which are deleted.
+//! A damaged segment is set aside: nothing reads it any more, a sound one with what can be read of it takes its place,
+//! and what that is, and is not, is told.
 
 use crate::contents::{self, beside};
 use crate::error::OpenError;
-use crate::journal::{Retained, is_older};
-use crate::options::Options;
-use crate::store;
-use qev_qmp::Timestamp;
+use crate::salvage;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// How many runs of lost records a sentence has.
+const LISTED: usize = 5;
 
 /// A damaged segment that was set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,25 +20,83 @@ pub struct Finding {
     pub path: PathBuf,
     /// What is wrong with it.
     pub problem: Box<str>,
-    /// Its first sequence number.
-    pub first: u64,
-    /// Where numbers go on behind it.
-    pub next: Option<u64>,
+    /// The numbers of the records that could be read and are kept, as first and last of each run of them.
+    pub saved: Vec<(u64, u64)>,
+    /// The numbers of the records that are lost, in the same way.
+    pub lost: Vec<(u64, u64)>,
+    /// When nobody knows where the segment ended: records with this number and larger ones may be lost, too.
+    pub lost_from: Option<u64>,
+    /// With which number the journal goes on behind it.
+    pub next: u64,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a segment is damaged and was set aside as {}: {}", self.path.display(), self.problem)?;
-        match self.next {
-            Some(next) => write!(f, "; its records from {} on are lost, numbers go on at {next}", self.first),
-            None => write!(f, "; its records from {} on are lost", self.first),
+        write!(f, "a segment is damaged and was set aside as {}: {}; ", self.path.display(), self.problem)?;
+        let saved = self.saved.iter().fold(0_u64, |sum, (first, last)| sum.saturating_add(last - first + 1));
+        match saved {
+            0 => f.write_str("none of its records could be saved")?,
+            1 => f.write_str("1 record was saved")?,
+            _ => write!(f, "{saved} records were saved")?,
         }
+        for (n, (first, last)) in self.lost.iter().enumerate().take(LISTED) {
+            let before = if n == 0 { "; lost are" } else { "," };
+            if first == last { write!(f, "{before} {first}")? } else { write!(f, "{before} {first} to {last}")? }
+        }
+        if self.lost.len() > LISTED {
+            write!(f, " and {} more runs", self.lost.len() - LISTED)?;
+        }
+        if let Some(from) = self.lost_from {
+            write!(f, "; what was in it from {from} on is lost")?;
+        }
+        write!(f, "; the journal goes on with {}", self.next)
     }
 }
 
-/// Renames a damaged segment, with what SQLite has beside it, so that nothing reads it any more.
-pub(crate) fn set_aside(path: &Path, first: u64, next: Option<u64>, problem: &str) -> Result<Finding, OpenError> {
-    let failed = |source| OpenError::File { path: path.into(), source };
+/// Where a damaged segment ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    /// Before this number: the next segment begins with it, or it was the next to be given out.
+    Before(u64),
+    /// Nobody knows, but before this number.
+    Unknown(u64),
+}
+
+/// Sets a damaged segment aside and saves what can be read of it.
+pub(crate) fn set_aside(path: &Path, first: u64, end: End, problem: &str) -> Result<Finding, OpenError> {
+    let aside = rename(path).map_err(|source| OpenError::File { path: path.into(), source })?;
+    let number = i64::try_from(first).unwrap_or(i64::MAX);
+    let dir = path.parent().unwrap_or(path);
+    let mut problem = problem.to_owned();
+    let saved = salvage::salvage(&aside, dir, number).unwrap_or_else(|error| {
+        problem.push_str(&format!("; its records could not be copied: {}", error.in_words()));
+        discard(path);
+        Vec::new()
+    });
+    let unsigned = |n: i64| u64::try_from(n).unwrap_or_default();
+    let saved: Vec<_> = saved.into_iter().map(|(first, last)| (unsigned(first), unsigned(last))).collect();
+    let mut lost = Vec::new();
+    let mut from = first;
+    for (first, last) in &saved {
+        if from < *first {
+            lost.push((from, first - 1));
+        }
+        from = last.saturating_add(1);
+    }
+    let (next, lost_from) = match end {
+        End::Before(next) => {
+            if from < next {
+                lost.push((from, next - 1));
+            }
+            (next, None)
+        }
+        End::Unknown(next) => (next, Some(from)),
+    };
+    Ok(Finding { path: aside, problem: problem.into(), saved, lost, lost_from, next })
+}
+
+/// Renames a segment, with what SQLite has beside it, so that nothing reads it any more.
+fn rename(path: &Path) -> io::Result<PathBuf> {
     let mut to = beside(path, &format!(".{}", contents::DAMAGED));
     for copy in 2_u32.. {
         if !to.exists() {
@@ -47,47 +106,19 @@ pub(crate) fn set_aside(path: &Path, first: u64, next: Option<u64>, problem: &st
     }
     for ending in ["-wal", "-shm", ""] {
         match fs::rename(beside(path, ending), beside(&to, ending)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
     if let Some(dir) = path.parent() {
-        contents::sync(dir).map_err(failed)?;
+        contents::sync(dir)?;
     }
-    Ok(Finding { path: to, problem: problem.into(), first, next })
+    Ok(to)
 }
 
-/// Deletes the oldest segments as the options say; the newest always stays.
-pub(crate) fn delete_old(dir: &Path, options: &Options, now: Timestamp) -> Result<Retained, OpenError> {
-    let directory = |source| OpenError::Directory { dir: dir.into(), source };
-    let segments = contents::segments(dir).map_err(directory)?;
-    let mut left: u64 = segments.iter().map(|entry| contents::bytes_of(&entry.path)).sum();
-    let mut retained = Retained::default();
-    let Some((_newest, older)) = segments.split_last() else { return Ok(retained) };
-    for entry in older {
-        let is_too_much = options.keep_bytes.is_some_and(|keep| left > keep);
-        let is_too_old = || options.keep_age.is_some_and(|keep| is_older(newest_in(&entry.path), now, keep));
-        if !is_too_much && !is_too_old() {
-            break;
-        }
-        let bytes = contents::bytes_of(&entry.path);
-        fs::remove_file(&entry.path).map_err(|source| OpenError::File { path: entry.path.clone(), source })?;
-        for ending in ["-wal", "-shm"] {
-            // They are there only when it was never sealed.
-            let _ = fs::remove_file(beside(&entry.path, ending));
-        }
-        left = left.saturating_sub(bytes);
-        retained.segments = retained.segments.saturating_add(1);
-        retained.bytes = retained.bytes.saturating_add(bytes);
+/// Deletes a copy that was not finished. When that fails it stays, and is as good as it is.
+fn discard(path: &Path) {
+    for ending in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(beside(path, ending));
     }
-    if retained.segments > 0 {
-        contents::sync(dir).map_err(directory)?;
-    }
-    Ok(retained)
-}
-
-/// When the newest record of a sealed segment was received.
-fn newest_in(path: &Path) -> Option<i64> {
-    let (db, _) = store::open_for_reading(path).ok()?;
-    db.query_row("SELECT newest FROM segment", [], |row| row.get(0)).ok()?
 }

@@ -99,6 +99,15 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<(Connection, bool), Segmen
     Ok((db, immutable))
 }
 
+/// Opens a segment that is damaged, as far as SQLite can; whether it is one at all is not asked.
+pub(crate) fn open_damaged(path: &Path) -> Result<Connection, SegmentError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    // A writable one may recover what was committed last; nothing else is written.
+    db.pragma_update(None, "query_only", true)?;
+    Ok(db)
+}
+
 /// Whether a segment will never change again: its file is read-only, and SQLite has nothing beside it.
 ///
 /// The file itself is not opened for that: when a process closes a file, it loses all locks that SQLite has on it.

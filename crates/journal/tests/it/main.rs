@@ -6,4 +6,6 @@
 mod anything;
 mod appending;
 mod crash;
+mod damage;
+mod full;
 mod support;
