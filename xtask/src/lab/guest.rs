@@ -72,6 +72,10 @@ pub struct Options {
     pub quorum: bool,
     /// Sockets that QEMU listens on, by the name that [`Guest::monitor_socket`] takes.
     pub monitors: Vec<(&'static str, Print)>,
+    /// Programs of this machine's that the guest can run by their names.
+    pub programs: Vec<PathBuf>,
+    /// A disk: a raw image that outlives the machine. It is the guest's `/dev/vda`.
+    pub disk: Option<PathBuf>,
     /// Further words of the kernel's command line.
     pub kernel_words: Vec<String>,
     /// Further arguments of QEMU.
@@ -87,6 +91,8 @@ impl Options {
             panic: None,
             quorum: false,
             monitors: Vec::new(),
+            programs: Vec::new(),
+            disk: None,
             kernel_words: Vec::new(),
             arguments: Vec::new(),
         }
@@ -128,7 +134,7 @@ impl Guest {
         let (control, console) = (machine.dialled_by_qemu("control")?, machine.dialled_by_qemu("serial")?);
         machine.add(["-mon", "chardev=control,mode=control", "-serial", "chardev:serial"]);
         machine.add(["-M", "q35", "-accel", "tcg", "-nodefaults", "-display", "none", "-m", &options.memory]);
-        machine.linux(kernel, &options.kernel_words)?;
+        machine.linux(kernel, &options)?;
         let monitors = machine.devices(&options)?;
         machine.add(options.arguments);
 
@@ -178,6 +184,11 @@ impl Guest {
         found.map(|(_, path)| path.as_path()).ok_or_else(|| Error::new(format!("the machine has no monitor {name}")))
     }
 
+    /// Cuts the power: QEMU is killed, and whatever the guest had not written to its disk is lost.
+    pub fn cut_power(self) {
+        drop(self);
+    }
+
     /// Ends QEMU by command, and says how it ended.
     pub fn quit(mut self) -> Result<ExitStatus, Error> {
         match self.control.execute(r#"{"execute": "quit"}"#) {
@@ -224,11 +235,15 @@ impl<'a> CommandLine<'a> {
         Ok(path)
     }
 
-    fn linux(&mut self, kernel: &Kernel, words: &[String]) -> Result<(), Error> {
+    fn linux(&mut self, kernel: &Kernel, options: &Options) -> Result<(), Error> {
         let initramfs = self.scratch.file("initramfs");
-        Initramfs::with_drivers(kernel)?.write(&initramfs)?;
+        let mut archive = Initramfs::with_drivers(kernel)?;
+        for program in &options.programs {
+            archive.add_program(program)?;
+        }
+        archive.write(&initramfs)?;
         let mut command_line = "console=ttyS0 quiet panic=-1".to_owned();
-        for word in words {
+        for word in &options.kernel_words {
             command_line.push(' ');
             command_line.push_str(word);
         }
@@ -243,6 +258,11 @@ impl<'a> CommandLine<'a> {
         }
         if let Some(action) = options.panic {
             self.add(["-device", "pvpanic", "-action", &format!("panic={}", action.word())]);
+        }
+        if let Some(disk) = &options.disk {
+            let file = doubling_commas(disk);
+            self.add(["-blockdev", &format!("driver=raw,node-name=disk,file.driver=file,file.filename={file}")]);
+            self.add(["-device", "virtio-blk-pci,drive=disk"]);
         }
         if options.quorum {
             for node in QuorumFiles::create(self.scratch.path())?.blockdevs() {

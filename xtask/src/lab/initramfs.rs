@@ -5,10 +5,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use super::kernel::Kernel;
 use crate::error::{Context, Error};
-use crate::programs::BUSYBOX;
+use crate::programs::{BUSYBOX, output_of};
 
 /// The line by which the guest says that it is up.
 pub const READY: &str = "qev-lab: ready";
@@ -17,13 +18,14 @@ pub const READY: &str = "qev-lab: ready";
 pub const STATUS: &str = "qev-lab: status";
 
 /// Each needs those before it. `pvpanic-mmio` drives the ISA device that QEMU calls `pvpanic`.
-const MODULES: [&str; 9] = [
+const MODULES: [&str; 10] = [
     "drivers/virtio/virtio_ring",
     "drivers/virtio/virtio",
     "drivers/virtio/virtio_pci_modern_dev",
     "drivers/virtio/virtio_pci_legacy_dev",
     "drivers/virtio/virtio_pci",
     "drivers/virtio/virtio_balloon",
+    "drivers/block/virtio_blk",
     "drivers/misc/pvpanic/pvpanic",
     "drivers/misc/pvpanic/pvpanic-mmio",
     "drivers/misc/pvpanic/pvpanic-pci",
@@ -82,6 +84,22 @@ impl Initramfs {
         Ok(initramfs)
     }
 
+    /// Adds a program of this machine's and the libraries that it runs with, so that the guest can run it by its name.
+    pub fn add_program(&mut self, program: &Path) -> Result<(), Error> {
+        let name = program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        self.add_file(&format!("bin/{name}"), PROGRAM, program)?;
+        let needed = output_of(Command::new("ldd").arg(program))?;
+        for library in libraries(&needed) {
+            let path = library.trim_start_matches('/');
+            for (end, _) in path.match_indices('/') {
+                // The kernel does not mind a folder that is there already.
+                self.add(path.get(..end).unwrap_or_default(), FOLDER, (0, 0), &[])?;
+            }
+            self.add_file(path, PROGRAM, Path::new(library))?;
+        }
+        Ok(())
+    }
+
     /// Writes the finished archive.
     pub fn write(mut self, path: &Path) -> Result<(), Error> {
         self.add("TRAILER!!!", 0, (0, 0), &[])?;
@@ -133,9 +151,22 @@ impl Initramfs {
     }
 }
 
+/// The files that `ldd` names: `libc.so.6 => /lib/…/libc.so.6 (0x…)`, and the loader without an arrow.
+fn libraries(needed: &str) -> Vec<&str> {
+    needed.split_whitespace().filter(|word| word.starts_with('/')).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_needs_its_libraries_and_its_loader() {
+        let needed = "\tlinux-vdso.so.1 (0x00007f98)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f99)\n\
+            \t/lib64/ld-linux-x86-64.so.2 (0x00007f9a)\n";
+        assert_eq!(libraries(needed), ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"]);
+        assert!(libraries("\tnot a dynamic executable\n").is_empty());
+    }
 
     /// A reader of one's own: names, modes and contents of an archive, up to its trailer.
     fn entries(archive: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
