@@ -13,7 +13,7 @@ const EMULATOR_BASE: &str = "qemu-system-common";
 
 /// Checks every program, and installs those that are missing or says how to.
 pub(crate) fn what_is_missing() -> Result<(), Error> {
-    let missing: Vec<Program> = FOR_ALL_TESTS.into_iter().filter(|program| !program.is_here()).collect();
+    let missing: Vec<Program> = FOR_ALL_TESTS.iter().copied().filter(|program| !program.is_here()).collect();
     if !missing.is_empty() {
         let names: Vec<&str> = missing.iter().map(|program| program.name).collect();
         let packages: Vec<&str> = missing.iter().map(|program| program.package).collect();

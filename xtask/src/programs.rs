@@ -39,6 +39,9 @@ pub const PYTHON_VENV: Program = Program { name: "python3 with venv", package: "
 /// Another client of a monitor, by which people hold one without knowing.
 pub const SOCAT: Program = Program { name: "socat", package: "socat", find: || in_path("socat") };
 
+/// Makes the file system of a guest's disk.
+pub const MKFS: Program = Program { name: "mkfs.ext4", package: "e2fsprogs", find: mkfs };
+
 /// Packs and unpacks packages.
 pub const DPKG_DEB: Program = Program { name: "dpkg-deb", package: "dpkg", find: || in_path("dpkg-deb") };
 
@@ -57,8 +60,20 @@ pub const SYSTEMD_ANALYZE: Program =
     Program { name: "systemd-analyze", package: "systemd", find: || in_path("systemd-analyze") };
 
 /// Everything that `cargo xtask test` needs beside Rust.
-pub const FOR_ALL_TESTS: [Program; 11] =
-    [QEMU, BUSYBOX, SETPRIV, SOCAT, PYTHON, PYTHON_VENV, DPKG_DEB, DPKG_SHLIBDEPS, STRIP, LINTIAN, SYSTEMD_ANALYZE];
+pub const FOR_ALL_TESTS: &[Program] = &[
+    QEMU,
+    BUSYBOX,
+    SETPRIV,
+    SOCAT,
+    MKFS,
+    PYTHON,
+    PYTHON_VENV,
+    DPKG_DEB,
+    DPKG_SHLIBDEPS,
+    STRIP,
+    LINTIAN,
+    SYSTEMD_ANALYZE,
+];
 
 impl Program {
     /// Where it is, or an error with the line that installs it.
@@ -114,6 +129,11 @@ fn static_busybox() -> Option<PathBuf> {
         .into_iter()
         .chain(usual)
         .find(|path| fs::read(path).is_ok_and(|program| runs_without_libraries(&program)))
+}
+
+/// It lies where only root's `PATH` leads.
+fn mkfs() -> Option<PathBuf> {
+    in_path("mkfs.ext4").or_else(|| Some(PathBuf::from("/usr/sbin/mkfs.ext4")).filter(|path| path.is_file()))
 }
 
 fn python_with_venv() -> Option<PathBuf> {

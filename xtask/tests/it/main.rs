@@ -6,3 +6,5 @@ mod clients;
 mod five_events;
 #[cfg(test)]
 mod lab_itself;
+#[cfg(test)]
+mod power_cut;
