@@ -1,5 +1,6 @@
 //! `cargo xtask`: what a person or CI runs on qev.
 
+mod bench_daemon;
 mod fuzz_parity;
 mod install;
 mod python_client;
