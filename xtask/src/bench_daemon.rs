@@ -82,7 +82,7 @@ impl Daemon {
     fn last_seq(&self) -> Result<u64, Error> {
         let line = output_of(&mut self.ask(&["log", "-n", "1", "-o", "json"]))?;
         let record: Option<Value> = serde_json::from_str(line.trim()).ok();
-        Ok(record.and_then(|record| record["seq"].as_u64()).unwrap_or_default())
+        Ok(record.and_then(|record| record.get("seq")?.as_u64()).unwrap_or_default())
     }
 
     /// Waits until so many machines are attached and were asked for their details.

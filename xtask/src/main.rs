@@ -1,5 +1,6 @@
 //! `cargo xtask`: what a person or CI runs on qev.
 
+mod bench;
 mod bench_daemon;
 mod fuzz_parity;
 mod install;
@@ -57,9 +58,11 @@ enum Task {
         #[arg(long, value_name = "FOLDER")]
         into: Option<PathBuf>,
     },
-    /// Measure the codec
+    /// Measure, beside peers in the same run
     Bench {
-        /// What to hand on to the benchmark
+        /// Only this part
+        part: Option<bench::Part>,
+        /// What to hand on to the part's program
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         arguments: Vec<OsString>,
     },
@@ -71,9 +74,7 @@ fn main() -> ExitCode {
         Task::Lab => show_lab::run(),
         Task::FuzzParity { seconds, seed } => fuzz_parity::run(seconds, seed),
         Task::Deb { program, into } => make_deb(program, into),
-        Task::Bench { arguments } => {
-            run(workspace::cargo().args(["bench", "-p", "qev-qmp", "--bench", "codec", "--"]).args(arguments))
-        }
+        Task::Bench { part, arguments } => bench::bench(part, &arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

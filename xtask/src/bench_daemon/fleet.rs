@@ -77,8 +77,8 @@ fn holes(records: &str) -> Result<u64, Error> {
     let mut missing = 0;
     for line in records.lines() {
         let record: Value = serde_json::from_str(line).context(|| format!("not a record: {line}"))?;
-        let number = record["data"]["info"]["source"].as_u64().unwrap_or_default();
-        let machine = record["machine"].as_str().unwrap_or_default().to_owned();
+        let number = record.pointer("/data/info/source").and_then(Value::as_u64).unwrap_or_default();
+        let machine = record.get("machine").and_then(Value::as_str).unwrap_or_default().to_owned();
         if let Some(before) = last.insert(machine, number) {
             missing += number.abs_diff(before + 1);
         }

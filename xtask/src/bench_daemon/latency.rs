@@ -59,7 +59,7 @@ pub(super) fn run(qev: &Path) -> Result<(), Error> {
         machine.write(event(number).as_bytes())?;
         let (when, line) = first_lines.recv_timeout(super::PATIENCE).context(|| "no line for an event".to_owned())?;
         let record: Value = serde_json::from_str(&line).context(|| format!("not a record: {line}"))?;
-        if record["data"]["info"]["status"] != number {
+        if record.pointer("/data/info/status").and_then(Value::as_u64) != Some(number) {
             return Err(Error::new(format!("event {number} was written, and this is shown: {line}")));
         }
         took.push(when.duration_since(begin));

@@ -36,7 +36,7 @@ impl Machine {
         thread::spawn(move || {
             for line in BufReader::new(reader).lines().map_while(Result::ok) {
                 let Ok(request) = serde_json::from_str::<Value>(&line) else { continue };
-                let reply = json!({"return": answer(&request, &name), "id": request["id"]});
+                let reply = json!({"return": answer(&request, &name), "id": request.get("id")});
                 // The daemon may have ended: then there is nobody to answer.
                 if write(&writer, format!("{reply}\r\n").as_bytes()).is_err() {
                     return;
@@ -62,7 +62,7 @@ impl Drop for Machine {
 
 /// What a QEMU with this name says.
 fn answer(request: &Value, name: &str) -> Value {
-    match request["execute"].as_str() {
+    match request.get("execute").and_then(Value::as_str) {
         Some("query-name") => json!({ "name": name }),
         Some("query-status") => json!({"status": "running", "running": true, "singlestep": false}),
         Some("query-uuid") => json!({"UUID": "00000000-0000-0000-0000-000000000000"}),
