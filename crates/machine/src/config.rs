@@ -3,12 +3,14 @@
 pub(crate) mod memory;
 pub(crate) mod quorum;
 pub(crate) mod size;
+pub(crate) mod smp;
 pub(crate) mod uuid;
 
 use crate::panic::PanicPolicy;
 use memory::Memory;
 use qev_qmp::QemuVersion;
 use quorum::QuorumConfig;
+use smp::Smp;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -27,8 +29,8 @@ pub struct MachineConfig {
     pub package: String,
     /// Its memory: `-m`.
     pub memory: Memory,
-    /// How many CPU slots it has: `-smp maxcpus=`. 1 to 288, as q35 has it.
-    pub cpus: u32,
+    /// Its CPUs, and its slots for more: `-smp`.
+    pub smp: Smp,
     /// Whether it has a balloon: `-device virtio-balloon-pci`.
     pub balloon: bool,
     /// What it does when its guest panics: `-action panic=`.
@@ -53,7 +55,7 @@ impl Default for MachineConfig {
             version: QemuVersion::new(7, 2, 22),
             package: "qev".to_owned(),
             memory: Memory::default(),
-            cpus: 1,
+            smp: Smp::default(),
             balloon: false,
             panic: PanicPolicy::default(),
             no_shutdown: false,

@@ -2,6 +2,7 @@
 
 use crate::config::memory::MemoryError;
 use crate::config::quorum::QuorumConfigError;
+use crate::config::smp::SmpError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -12,8 +13,8 @@ use std::path::PathBuf;
 pub enum MachineError {
     /// Its memory does not go together.
     Memory(MemoryError),
-    /// The number of CPU slots is not from 1 to 288.
-    Cpus(u32),
+    /// Its CPUs do not go together.
+    Smp(SmpError),
     /// A quorum does not go together.
     Quorum(QuorumConfigError),
     /// Two block nodes have the same name.
@@ -44,7 +45,7 @@ impl fmt::Display for MachineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MachineError::Memory(_) => write!(f, "the machine's memory can not be as given"),
-            MachineError::Cpus(cpus) => write!(f, "{cpus} CPU slots: expected 1 to 288"),
+            MachineError::Smp(_) => write!(f, "the machine's CPUs can not be as given"),
             MachineError::Quorum(_) => write!(f, "a quorum can not be as given"),
             MachineError::DuplicateNode(name) => {
                 write!(f, "two block nodes are named '{name}': name the children apart, as in children=left@a.raw:…")
@@ -76,6 +77,7 @@ impl std::error::Error for MachineError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             MachineError::Memory(source) => Some(source),
+            MachineError::Smp(source) => Some(source),
             MachineError::Quorum(source) => Some(source),
             MachineError::OpenChild { source, .. } => Some(source),
             _ => None,

@@ -10,7 +10,7 @@ use crate::agenda::Action;
 use crate::config::GuestConfig;
 use crate::machine::Machine;
 use crate::run_state::ShutdownCause;
-use hotplug::{DimmDriver, Notifications};
+use hotplug::{HotplugDriver, Notifications};
 use qev_qmp::event::BalloonChange;
 use std::time::Duration;
 
@@ -24,7 +24,8 @@ pub(crate) struct Guest {
     pub(crate) firmware_ran: bool,
     /// Whether a guest was ever up: then CPU slots are shown, because a guest asked for the interface that has them.
     pub(crate) was_up: bool,
-    pub(crate) dimm_driver: DimmDriver,
+    pub(crate) dimm_driver: HotplugDriver,
+    pub(crate) cpu_driver: HotplugDriver,
     pub(crate) notifications: Notifications,
 }
 
@@ -49,7 +50,8 @@ impl Guest {
             up,
             firmware_ran: up,
             was_up: up,
-            dimm_driver: DimmDriver::default(),
+            dimm_driver: HotplugDriver::default(),
+            cpu_driver: HotplugDriver::default(),
             notifications: Notifications::default(),
         }
     }

@@ -1,23 +1,23 @@
 //! The commands of the guest's socket: what only a guest, or an operator's hand, could do. So the monitor stays faithful.
 //! [`Machine::guest_execute`] lists them.
 
-use crate::acpi::OstRegisters;
 use crate::arguments::Arguments;
 use crate::guest::AfterPanic;
-use crate::guest::hotplug::{PlugAnswer, UnplugAnswer};
+use crate::guest::hotplug::{HotplugDriver, Place, PlugAnswer, UnplugAnswer};
 use crate::machine::{Commands, Machine};
 use crate::monitor::{list, no_balloon};
 use crate::quorum::Range;
 use crate::quorum::child::{Errno, Operation, OrderedError};
 use crate::run_state::{RunState, ShutdownCause};
 use qev_qmp::event::name::OF_THE_DOCUMENT;
-use qev_qmp::event::{Event, GuestPanicInformation, OtherEvent, SlotType};
+use qev_qmp::event::{Event, GuestPanicInformation, OtherEvent};
 use qev_qmp::{Json, Object, QmpError, Value};
 use std::time::Duration;
 
 /// The commands of the guest's socket, in alphabetical order.
 pub(crate) const COMMANDS: Commands = &[
     ("balloon-driver", balloon_driver),
+    ("cpu-driver", cpu_driver),
     ("dimm-driver", dimm_driver),
     ("disk-corrupt", disk_corrupt),
     ("disk-error", disk_error),
@@ -57,25 +57,28 @@ fn panic(machine: &mut Machine, mut arguments: Arguments) -> Returns {
     nothing()
 }
 
+/// Whether it is a CPU's.
+const SLOT_TYPES: [(&str, bool); 2] = [("DIMM", false), ("CPU", true)];
+
 fn ost(machine: &mut Machine, mut arguments: Arguments) -> Returns {
     let slot = arguments.string("slot")?;
-    let slot_type = arguments.optional_choice("slot-type", &[("DIMM", false), ("CPU", true)])?;
+    let slot_type = arguments.optional_choice("slot-type", &SLOT_TYPES)?;
     let source = arguments.optional_unsigned("source")?;
     let status = arguments.unsigned("status")?;
     arguments.end()?;
     runs(machine)?;
-    if slot_type == Some(true) {
-        let number = slot_number(&slot, "CPU", machine.cpu_slots.len())?;
-        if let Some(registers) = machine.cpu_slots.get_mut(number) {
-            registers.write(source, status);
-            let info = OstRegisters::info(*registers, None, number, SlotType::Cpu);
-            machine.emit(info.into());
-        }
-    } else {
-        let number = slot_number(&slot, "DIMM", machine.memory.slots().len())?;
-        machine.write_dimm_ost(number, source, status);
-    }
+    let place = place(machine, &slot, slot_type)?;
+    machine.write_ost(place, source, status);
     nothing()
+}
+
+/// The slot of this number; a DIMM's, where it is not said that it is a CPU's.
+fn place(machine: &Machine, slot: &str, is_cpu: Option<bool>) -> Result<Place, QmpError> {
+    if is_cpu == Some(true) {
+        slot_number(slot, "CPU", machine.cpus.slots().len()).map(Place::Cpu)
+    } else {
+        slot_number(slot, "DIMM", machine.memory.slots().len()).map(Place::Dimm)
+    }
 }
 
 fn slot_number(slot: &str, kind: &str, slots: usize) -> Result<usize, QmpError> {
@@ -92,13 +95,27 @@ fn slot_number(slot: &str, kind: &str, slots: usize) -> Result<usize, QmpError> 
 
 fn eject(machine: &mut Machine, mut arguments: Arguments) -> Returns {
     let slot = arguments.string("slot")?;
+    let slot_type = arguments.optional_choice("slot-type", &SLOT_TYPES)?;
     arguments.end()?;
     runs(machine)?;
-    let number = slot_number(&slot, "DIMM", machine.memory.slots().len())?;
-    if machine.eject(number) { nothing() } else { Err(QmpError::generic(format!("DIMM slot '{slot}' is empty"))) }
+    let place = place(machine, &slot, slot_type)?;
+    let kind = match place {
+        Place::Cpu(0) => return Err(QmpError::generic("CPU slot '0' holds the boot CPU, which stays")),
+        Place::Cpu(_) => "CPU",
+        Place::Dimm(_) => "DIMM",
+    };
+    if machine.eject(place) { nothing() } else { Err(QmpError::generic(format!("{kind} slot '{slot}' is empty"))) }
 }
 
-fn dimm_driver(machine: &mut Machine, mut arguments: Arguments) -> Returns {
+fn cpu_driver(machine: &mut Machine, arguments: Arguments) -> Returns {
+    hotplug_driver(&mut machine.guest.cpu_driver, arguments)
+}
+
+fn dimm_driver(machine: &mut Machine, arguments: Arguments) -> Returns {
+    hotplug_driver(&mut machine.guest.dimm_driver, arguments)
+}
+
+fn hotplug_driver(driver: &mut HotplugDriver, mut arguments: Arguments) -> Returns {
     let present = arguments.optional_boolean("present")?;
     let plugs = [("accept", PlugAnswer::Accept), ("fail", PlugAnswer::Fail), ("ignore", PlugAnswer::Ignore)];
     let plug = arguments.optional_choice("plug", &plugs)?;
@@ -107,7 +124,6 @@ fn dimm_driver(machine: &mut Machine, mut arguments: Arguments) -> Returns {
     let plug_ms = arguments.optional_unsigned::<u32>("plug-ms")?;
     let unplug_ms = arguments.optional_unsigned::<u32>("unplug-ms")?;
     arguments.end()?;
-    let driver = &mut machine.guest.dimm_driver;
     driver.present = present.unwrap_or(driver.present);
     driver.plug = plug.unwrap_or(driver.plug);
     driver.unplug = unplug.unwrap_or(driver.unplug);

@@ -6,7 +6,7 @@
 //!
 //! | event | caused by |
 //! |---|---|
-//! | `ACPI_DEVICE_OST` | `device_add pc-dimm` and `device_del`, which the guest answers; the guest's `ost` |
+//! | `ACPI_DEVICE_OST` | `device_add` of a DIMM or a CPU and `device_del`, which the guest answers; the guest's `ost` |
 //! | `BALLOON_CHANGE` | `balloon`, which the guest's driver follows step by step; the guest's `balloon-driver` |
 //! | `GUEST_PANICKED` | the guest's `panic`; then the machine pauses, powers off or runs on ([`PanicPolicy`]) |
 //! | `QUORUM_FAILURE` | `qemu-io` on a quorum whose children fail, or differ without a majority |
@@ -38,6 +38,8 @@ mod arguments;
 mod balloon;
 mod clock;
 mod config;
+mod cpu;
+mod device;
 mod dimm;
 mod error;
 mod guest;
@@ -55,6 +57,7 @@ pub use clock::Now;
 pub use config::memory::{Memory, MemoryError};
 pub use config::quorum::{QuorumChildConfig, QuorumConfig, QuorumConfigError, ReadPattern};
 pub use config::size::{SizeError, parse_size};
+pub use config::smp::{Smp, SmpError};
 pub use config::uuid::{NotAUuid, Uuid};
 pub use config::{GuestConfig, MachineConfig};
 pub use error::MachineError;

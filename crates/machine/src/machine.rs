@@ -1,11 +1,11 @@
 //! [`Machine`]: its devices, its guest, its time, and the events that come of them.
 
-use crate::acpi::OstRegisters;
 use crate::agenda::Agenda;
 use crate::arguments::Arguments;
 use crate::balloon::Balloon;
 use crate::clock::{Clock, Now};
 use crate::config::MachineConfig;
+use crate::cpu::Cpus;
 use crate::error::MachineError;
 use crate::guest::Guest;
 use crate::memory::MachineMemory;
@@ -28,12 +28,14 @@ pub struct Machine {
     pub(crate) clock: Clock,
     pub(crate) agenda: Agenda,
     pub(crate) memory: MachineMemory,
-    pub(crate) cpu_slots: Vec<OstRegisters>,
+    pub(crate) cpus: Cpus,
     pub(crate) balloon: Option<Balloon>,
     pub(crate) nodes: BlockNodes,
     pub(crate) output: Output,
     pub(crate) guest: Guest,
     pub(crate) exit: Option<i32>,
+    /// The number that the next device without an id gets.
+    pub(crate) anonymous: usize,
     events: Vec<(Timestamp, Typed)>,
     lost: u64,
 }
@@ -55,9 +57,7 @@ impl Machine {
     /// regular file, used twice, or of another size than the others.
     pub fn new(config: MachineConfig) -> Result<Machine, MachineError> {
         config.memory.check().map_err(MachineError::Memory)?;
-        if !(1..=288).contains(&config.cpus) {
-            return Err(MachineError::Cpus(config.cpus));
-        }
+        config.smp.check().map_err(MachineError::Smp)?;
         let running = !config.paused;
         // The balloon and the panic device have no id either, and stand before what is plugged.
         let anonymous = usize::from(config.balloon) + 1;
@@ -65,8 +65,9 @@ impl Machine {
             state: if running { RunState::Running } else { RunState::Prelaunch },
             clock: Clock::new(running),
             agenda: Agenda::default(),
-            memory: MachineMemory::new(config.memory, anonymous),
-            cpu_slots: (0..config.cpus).map(|_| OstRegisters::default()).collect(),
+            memory: MachineMemory::new(config.memory),
+            cpus: Cpus::new(config.smp, config.memory.slots > 0),
+            anonymous,
             balloon: config.balloon.then(Balloon::new),
             nodes: BlockNodes::open(&config.quorums)?,
             output: Output::default(),
@@ -85,9 +86,10 @@ impl Machine {
     /// Executes a command of the monitor, but for `qmp_capabilities`, which is the server's. Before it, what is due
     /// happens.
     ///
-    /// There are `balloon`, `cont`, `device_add` (`pc-dimm`), `device_del`, `human-monitor-command` (`qemu-io`, `info` and
+    /// There are `balloon`, `cont`, `device_add` (`pc-dimm`, `qemu64-x86_64-cpu`), `device_del`, `human-monitor-command` (`qemu-io`, `info` and
     /// what has a command of its own here), `migrate-pause`, `object-add` (`memory-backend-ram`), `object-del`,
-    /// `query-acpi-ospm-status`, `query-balloon`, `query-commands`, `query-memory-devices`, `query-memory-size-summary`,
+    /// `query-acpi-ospm-status`, `query-balloon`, `query-commands`, `query-cpus-fast`, `query-hotpluggable-cpus`,
+    /// `query-memory-devices`, `query-memory-size-summary`,
     /// `query-name`, `query-status`, `query-uuid`, `query-version`, `quit`, `stop`, `system_powerdown`, `system_reset`.
     ///
     /// # Errors
@@ -104,8 +106,8 @@ impl Machine {
     /// |---|---|---|
     /// | `panic` | \[`info`: object\] \[`then`: `reboot`, `hang`, `run-on`\] | the guest panics, and does that if the machine lets it |
     /// | `ost` | `slot`: text \[`slot-type`: `DIMM`, `CPU`\] \[`source`\] `status`: 32 bits each | the guest runs `_OST`; without `source` it is the last |
-    /// | `eject` | `slot`: text | the guest ejects the DIMM in a slot, asked or not |
-    /// | `dimm-driver` | \[`present`\] \[`plug`: `accept`, `fail`, `ignore`\] \[`unplug`: `accept`, `busy`, `ignore`\] \[`plug-ms`\] \[`unplug-ms`\] | how the guest answers hotplug; memory that was there when it booted is busy even where it accepts |
+    /// | `eject` | `slot`: text \[`slot-type`: `DIMM`, `CPU`\] | the guest ejects what is in a slot, asked or not |
+    /// | `cpu-driver`, `dimm-driver` | \[`present`\] \[`plug`: `accept`, `fail`, `ignore`\] \[`unplug`: `accept`, `busy`, `ignore`\] \[`plug-ms`\] \[`unplug-ms`\] | how the guest answers hotplug; memory that was there when it booted is busy even where it accepts |
     /// | `balloon-driver` | \[`present`\] \[`stuck`\] \[`step-pages`\] \[`step-us`\] \[`pages`\] | how the balloon moves; `pages` writes any size at once, in pages of 4096 bytes |
     /// | `power-button` | \[`answer`: `shut-down`, `ignore`\] \[`after-ms`\] | what `system_powerdown` leads to |
     /// | `shutdown`, `reset` | | the guest shuts down, or reboots, of itself |

@@ -5,8 +5,9 @@
 use crate::arguments::{Arguments, missing};
 use crate::config::memory::Memory;
 use crate::config::quorum::is_identifier;
+use crate::device::DeviceOptions;
 use crate::dimm::{ALIGNMENT, Dimm, DimmProperties, Slot};
-use qev_qmp::{ErrorClass, Object, QmpError, Value};
+use qev_qmp::{Object, QmpError, Value};
 
 /// What a machine has of memory.
 #[derive(Debug)]
@@ -14,8 +15,6 @@ pub(crate) struct MachineMemory {
     config: Memory,
     backends: Vec<Backend>,
     slots: Vec<Slot>,
-    /// The number that the next device without an id gets.
-    anonymous: usize,
 }
 
 /// A `memory-backend-ram`.
@@ -32,14 +31,10 @@ const MAX_BACKEND_SIZE: u64 = 1 << 47;
 const GIB: u64 = 1 << 30;
 
 impl MachineMemory {
-    /// The memory of a new machine, of whose devices so many have no id.
-    pub(crate) fn new(config: Memory, anonymous: usize) -> MachineMemory {
-        MachineMemory {
-            config,
-            backends: Vec::new(),
-            slots: (0..config.slots).map(|_| Slot::default()).collect(),
-            anonymous,
-        }
+    /// The memory of a new machine.
+    pub(crate) fn new(config: Memory) -> MachineMemory {
+        let slots = (0..config.slots).map(|_| Slot::default()).collect();
+        MachineMemory { config, backends: Vec::new(), slots }
     }
 
     /// Bytes that it had from the start.
@@ -113,12 +108,8 @@ impl MachineMemory {
     }
 
     /// `device_add`: the guest has yet to be told.
-    pub(crate) fn device_add(&mut self, arguments: Arguments) -> Result<(), QmpError> {
-        let properties = DimmProperties::read(
-            &arguments.all(),
-            |id| self.dimms().any(|dimm| dimm.id.as_deref() == Some(id)),
-            |id| self.backend(id).is_some(),
-        )?;
+    pub(crate) fn device_add(&mut self, options: DeviceOptions, path: String) -> Result<(), QmpError> {
+        let properties = DimmProperties::read(options.properties, |id| self.backend(id).is_some())?;
         let number = self.free_slot(properties.slot)?;
         let memdev = properties.memdev.ok_or_else(|| QmpError::generic("'memdev' property must be set"))?;
         let size = self.backend(&memdev).map(|backend| backend.size).ok_or_else(|| missing("memdev"))?;
@@ -131,14 +122,7 @@ impl MachineMemory {
                 format!("'DIMM property node has value {}' which exceeds the number of numa nodes: 1", properties.node);
             return Err(QmpError::generic(desc));
         }
-        let path = match &properties.id {
-            Some(id) => format!("/machine/peripheral/{id}"),
-            None => {
-                self.anonymous += 1;
-                format!("/machine/peripheral-anon/device[{}]", self.anonymous - 1)
-            }
-        };
-        let dimm = Dimm { id: properties.id, path, memdev, size, address, there_at_boot: false };
+        let dimm = Dimm { id: options.id, path, memdev, size, address, there_at_boot: false };
         if let Some(slot) = self.slots.get_mut(number) {
             slot.dimm = Some(dimm);
             slot.inserting = true;
@@ -146,18 +130,19 @@ impl MachineMemory {
         Ok(())
     }
 
-    /// `device_del`: asks for the device of this id, or path, to be unplugged. The guest has yet to be told.
-    pub(crate) fn device_del(&mut self, id: &str) -> Result<(), QmpError> {
+    /// Asks for the DIMM of this id, or path, to be unplugged. The guest has yet to be told. Whether there is one.
+    pub(crate) fn unplug(&mut self, id: &str) -> bool {
         let asked = |dimm: &Dimm| if id.starts_with('/') { dimm.path == id } else { dimm.id.as_deref() == Some(id) };
-        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.dimm.as_ref().is_some_and(asked)) {
+        let slot = self.slots.iter_mut().find(|slot| slot.dimm.as_ref().is_some_and(asked));
+        slot.is_some_and(|slot| {
             slot.removing = true;
-            return Ok(());
-        }
-        // These paths lead to something, if not to a device.
-        if matches!(id, "" | "/" | "/machine" | "/machine/peripheral" | "/machine/peripheral-anon") {
-            return Err(QmpError::generic(format!("{id} is not a hotpluggable device")));
-        }
-        Err(QmpError::new(ErrorClass::DeviceNotFound, format!("Device '{id}' not found")))
+            true
+        })
+    }
+
+    /// Whether a DIMM has this id.
+    pub(crate) fn has_device(&self, id: &str) -> bool {
+        self.dimms().any(|dimm| dimm.id.as_deref() == Some(id))
     }
 
     /// `query-memory-devices`: DIMMs by their addresses.

@@ -2,10 +2,10 @@
 
 use crate::acpi;
 use crate::arguments::Arguments;
+use crate::device::{DeviceOptions, Driver};
 use crate::human_monitor;
 use crate::machine::{Commands, Machine, names};
 use crate::run_state::{RunState, ShutdownCause};
-use qev_qmp::event::SlotType;
 use qev_qmp::{ErrorClass, Object, QemuVersion, QmpError, Value};
 
 /// The monitor's commands, in alphabetical order.
@@ -21,6 +21,8 @@ pub(crate) const COMMANDS: Commands = &[
     ("query-acpi-ospm-status", query_acpi_ospm_status),
     ("query-balloon", query_balloon),
     ("query-commands", query_commands),
+    ("query-cpus-fast", query_cpus_fast),
+    ("query-hotpluggable-cpus", query_hotpluggable_cpus),
     ("query-memory-devices", query_memory_devices),
     ("query-memory-size-summary", query_memory_size_summary),
     ("query-name", query_name),
@@ -54,17 +56,45 @@ fn cont(machine: &mut Machine, arguments: Arguments) -> Returns {
 }
 
 fn device_add(machine: &mut Machine, arguments: Arguments) -> Returns {
-    machine.memory.device_add(arguments)?;
-    machine.hotplug_interrupt();
+    let options = DeviceOptions::read(&arguments.all(), |id| machine.has_device(id))?;
+    let path = match &options.id {
+        Some(id) => format!("/machine/peripheral/{id}"),
+        None => {
+            // What can not be made after all has used a number up.
+            machine.anonymous = machine.anonymous.saturating_add(1);
+            format!("/machine/peripheral-anon/device[{}]", machine.anonymous.saturating_sub(1))
+        }
+    };
+    match options.driver {
+        Driver::Dimm => {
+            machine.memory.device_add(options, path)?;
+            machine.memory_interrupt();
+        }
+        Driver::Cpu | Driver::OtherCpu => {
+            machine.cpus.device_add(options, path, machine.guest.was_up)?;
+            machine.cpu_interrupt();
+        }
+    }
     nothing()
 }
 
 fn device_del(machine: &mut Machine, mut arguments: Arguments) -> Returns {
     let id = arguments.string("id")?;
     arguments.end()?;
-    machine.memory.device_del(&id)?;
-    machine.hotplug_interrupt();
-    nothing()
+    if machine.memory.unplug(&id) {
+        machine.memory_interrupt();
+        return nothing();
+    }
+    if let Some(asked) = machine.cpus.unplug(&id, machine.guest.was_up) {
+        asked?;
+        machine.cpu_interrupt();
+        return nothing();
+    }
+    // These paths lead to something, if not to a device.
+    if matches!(&*id, "" | "/" | "/machine" | "/machine/peripheral" | "/machine/peripheral-anon") {
+        return Err(QmpError::generic(format!("{id} is not a hotpluggable device")));
+    }
+    Err(QmpError::new(ErrorClass::DeviceNotFound, format!("Device '{id}' not found")))
 }
 
 fn human_monitor_command(machine: &mut Machine, mut arguments: Arguments) -> Returns {
@@ -98,8 +128,8 @@ fn object_del(machine: &mut Machine, mut arguments: Arguments) -> Returns {
 fn query_acpi_ospm_status(machine: &mut Machine, arguments: Arguments) -> Returns {
     arguments.end()?;
     let dimms = machine.memory.slots().iter().enumerate().map(|(number, slot)| slot.info(number));
-    let shown = if machine.guest.was_up { machine.cpu_slots.as_slice() } else { &[] };
-    let cpus = shown.iter().enumerate().map(|(number, ost)| ost.info(None, number, SlotType::Cpu));
+    let shown = if machine.guest.was_up { machine.cpus.slots() } else { &[] };
+    let cpus = shown.iter().enumerate().map(|(number, slot)| slot.info(number));
     Ok(dimms.chain(cpus).map(|info| acpi::to_object(&info).into()).collect::<Vec<Value>>().into())
 }
 
@@ -117,6 +147,16 @@ fn query_commands(_: &mut Machine, arguments: Arguments) -> Returns {
 /// The answer to `query-commands` on a socket with these commands.
 pub(crate) fn list(commands: Commands) -> Value {
     names(commands).map(|name| Value::from(Object::new().with("name", name))).collect::<Vec<_>>().into()
+}
+
+fn query_cpus_fast(machine: &mut Machine, arguments: Arguments) -> Returns {
+    arguments.end()?;
+    Ok(machine.cpus.query_fast())
+}
+
+fn query_hotpluggable_cpus(machine: &mut Machine, arguments: Arguments) -> Returns {
+    arguments.end()?;
+    Ok(machine.cpus.query_hotpluggable())
 }
 
 fn query_memory_devices(machine: &mut Machine, arguments: Arguments) -> Returns {
@@ -188,6 +228,11 @@ pub(crate) fn no_balloon() -> QmpError {
 }
 
 impl Machine {
+    /// Whether a device that can be unplugged has this id.
+    fn has_device(&self, id: &str) -> bool {
+        self.memory.has_device(id) || self.cpus.has_device(id)
+    }
+
     /// Tells the balloon how many bytes the guest shall have.
     pub(crate) fn set_balloon(&mut self, bytes: i64) -> Result<(), QmpError> {
         let ram = self.memory.base().saturating_add(self.memory.plugged());

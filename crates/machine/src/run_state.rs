@@ -133,6 +133,9 @@ impl Machine {
         self.state = state;
         self.guest.firmware_ran |= state == RunState::Running;
         self.clock.set_running(state == RunState::Running);
+        if state == RunState::Running {
+            self.waiting_interrupts();
+        }
     }
 }
 

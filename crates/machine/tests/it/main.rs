@@ -6,6 +6,7 @@
 mod acpi_device_ost;
 mod any_input;
 mod balloon_change;
+mod cpu_hotplug;
 mod guest_panicked;
 mod lab;
 mod lifecycle;

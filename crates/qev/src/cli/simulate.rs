@@ -10,7 +10,7 @@ use crate::simulated::traffic::{Rate, Traffic};
 use crate::simulated::{GUEST, Simulated};
 use qev_link::server::ServerBuilder;
 use qev_link::{MonitorOptions, Server};
-use qev_machine::{Machine, MachineConfig, Memory, PanicPolicy, QuorumConfig, Uuid, parse_size};
+use qev_machine::{Machine, MachineConfig, Memory, PanicPolicy, QuorumConfig, Smp, Uuid, parse_size};
 use qev_qmp::json::print::Layout;
 use qev_qmp::{Dialect, Greeting, QemuVersion};
 use scenario::Scenario;
@@ -57,6 +57,10 @@ pub(crate) struct Args {
     /// Memory, as QEMU's -m [default: the scenario's, or 128M]
     #[arg(long, value_name = "SIZE[,slots=N,maxmem=SIZE]")]
     memory: Option<Memory>,
+
+    /// CPUs, and slots for more, as QEMU's -smp [default: the scenario's, or 1]
+    #[arg(long, value_name = "CPUS[,maxcpus=N]")]
+    smp: Option<Smp>,
 
     /// Have a balloon, as QEMU's -device virtio-balloon-pci
     #[arg(long)]
@@ -155,6 +159,7 @@ fn builder(
     };
     // What the command line says counts; what it does not say, the scenario does.
     config.memory = args.memory.unwrap_or(config.memory);
+    config.smp = args.smp.unwrap_or(config.smp);
     config.balloon |= args.balloon;
     config.panic = args.panic.unwrap_or(config.panic);
     config.quorums.extend(args.quorum.iter().cloned());

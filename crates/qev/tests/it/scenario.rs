@@ -133,13 +133,14 @@ fn a_first_line_that_cannot_be_is_told_as_well() {
         (r#"{"from": "now"}"#, "member 'from': expected \"start\", when the machine starts, or \"client\""),
         (r#"{"machine": 1}"#, "member 'machine': expected an object"),
         (r#"{"machine": {"memory": "lots"}}"#, "member 'memory': memory: size 'lots' is not a size"),
+        (r#"{"machine": {"smp": "4,maxcpus=2"}}"#, "member 'smp': smp: 4 CPUs do not go into 2 slots"),
         (r#"{"machine": {"panic": "scream"}}"#, "member 'panic': no panic action 'scream': expected pause"),
         (r#"{"machine": {"balloon": "yes"}}"#, "member 'balloon': expected true or false"),
         (r#"{"machine": {"quorum": "q0"}}"#, "member 'quorum': expected an array of texts"),
         (r#"{"machine": {"quorum": ["q0"]}}"#, "member 'quorum': quorum: children is missing"),
         (r#"{"machine": {"images": {"../a": "1M"}}}"#, "member 'images': '../a' is not the name of a file"),
         (r#"{"machine": {"images": {"a": 5}}}"#, "member 'images': 'a': expected its size as text"),
-        (r#"{"machine": {"cpus": 5}}"#, "no member 'cpus': expected memory, balloon, panic, quorum and images"),
+        (r#"{"machine": {"cpus": 5}}"#, "no member 'cpus': expected memory, smp, balloon, panic, quorum and images"),
     ] {
         let told = refused(line);
         assert!(told.starts_with(&format!(", line 1: {expected}")), "expected {expected:?} in: {told}");

@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::simulated::script::{Beginning, Script, Step};
 use images::{ImageFile, Images};
 use line::{Line, LineError, Names};
-use qev_machine::{MachineConfig, Memory, PanicPolicy, QuorumConfig};
+use qev_machine::{MachineConfig, Memory, PanicPolicy, QuorumConfig, Smp};
 use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
@@ -42,6 +42,7 @@ pub(crate) struct Scenario {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MachineOptions {
     memory: Option<Memory>,
+    smp: Option<Smp>,
     balloon: bool,
     panic: Option<PanicPolicy>,
     quorums: Vec<QuorumConfig>,
@@ -133,8 +134,9 @@ impl Scenario {
 
     /// Makes the machine what the scenario needs, and the images that go with it.
     pub(super) fn configure(&self, config: &mut MachineConfig) -> Result<Option<Images>, Failure> {
-        let MachineOptions { memory, balloon, panic, quorums, images } = &self.machine;
+        let MachineOptions { memory, smp, balloon, panic, quorums, images } = &self.machine;
         config.memory = memory.unwrap_or(config.memory);
+        config.smp = smp.unwrap_or(config.smp);
         config.balloon |= balloon;
         config.panic = panic.unwrap_or(config.panic);
         config.quorums.clone_from(quorums);

@@ -146,6 +146,7 @@ fn machine(mut object: Object) -> Result<MachineOptions, LineError> {
     let strings = |value: &Value| value.as_array()?.iter().map(string).collect::<Option<Vec<_>>>();
     let text = |member| LineError::Member { member, expected: "text, as the option --help tells" };
     let memory = take(&mut object, "memory", string).map_err(|()| text("memory"))?;
+    let smp = take(&mut object, "smp", string).map_err(|()| text("smp"))?;
     let panic = take(&mut object, "panic", string).map_err(|()| text("panic"))?;
     let balloon = take(&mut object, "balloon", Value::as_bool)
         .map_err(|()| LineError::Member { member: "balloon", expected: "true or false" })?;
@@ -164,9 +165,10 @@ fn machine(mut object: Object) -> Result<MachineOptions, LineError> {
             return Err(LineError::Member { member: "images", expected });
         }
     };
-    end(&object, "memory, balloon, panic, quorum and images in 'machine'")?;
+    end(&object, "memory, smp, balloon, panic, quorum and images in 'machine'")?;
     Ok(MachineOptions {
         memory: memory.map(|memory| read("memory", &memory)).transpose()?,
+        smp: smp.map(|smp| read("smp", &smp)).transpose()?,
         balloon: balloon.unwrap_or_default(),
         panic: panic.map(|panic| read("panic", &panic)).transpose()?,
         quorums: quorums.unwrap_or_default().iter().map(|quorum| read("quorum", quorum)).collect::<Result<_, _>>()?,
