@@ -1,6 +1,6 @@
 //! The command line: verbs, a file each, and the options that are the same everywhere.
 
-mod attach_args;
+pub(crate) mod attach_args;
 mod check_config;
 pub(crate) mod demo;
 pub(crate) mod duration;

@@ -13,6 +13,7 @@
 
 pub(crate) mod absence;
 pub(crate) mod attach;
+pub(crate) mod discover;
 pub(crate) mod handover;
 pub(crate) mod identity;
 pub(crate) mod managers;

@@ -51,6 +51,9 @@ pub(super) enum Step {
     Strange(Vec<u8>),
 }
 
+/// A subscription has no room.
+struct Held;
+
 impl<S: crate::stream::Duplex> Connection<S> {
     pub(super) fn new(stream: S, protocol: Protocol, board: Arc<Board>) -> Connection<S> {
         let (reader, writer) = tokio::io::split(stream);
@@ -67,7 +70,7 @@ impl<S: crate::stream::Duplex> Connection<S> {
     /// its time is over.
     pub(super) async fn negotiate(&mut self) -> Result<Step, EndReason> {
         loop {
-            while let Some(incoming) = self.next_incoming() {
+            while let Ok(Some(incoming)) = self.next_incoming() {
                 let step = match &incoming {
                     Incoming::Greeting(greeting) => Some(Step::Greeted(greeting.clone())),
                     Incoming::Ready => Some(Step::Ready),
@@ -110,11 +113,15 @@ impl<S: crate::stream::Duplex> Connection<S> {
     /// Until all handles are gone, or the connection is.
     async fn serve(&mut self, orders: &mut mpsc::Receiver<Order>) -> Result<(), EndReason> {
         loop {
-            while let Some(incoming) = self.next_incoming() {
-                self.dispatch(incoming)?;
-            }
+            // Asked once a round: one that lets go meanwhile is looked at in the next, for what was read comes first.
+            let held = loop {
+                match self.next_incoming() {
+                    Ok(Some(incoming)) => self.dispatch(incoming)?,
+                    Ok(None) => break false,
+                    Err(Held) => break true,
+                }
+            };
             self.output.add(self.protocol.take_output());
-            let held = self.board.is_held();
             tokio::select! {
                 more = crate::stream::read(&mut self.reader, |bytes| feed(&mut self.protocol, bytes)), if !held => {
                     if let Err(reason) = ended(more) {
@@ -139,8 +146,8 @@ impl<S: crate::stream::Duplex> Connection<S> {
     }
 
     /// The next message, unless a subscription has no room for it: then what was read waits.
-    fn next_incoming(&mut self) -> Option<Incoming> {
-        if self.board.is_held() { None } else { self.protocol.next_incoming() }
+    fn next_incoming(&mut self) -> Result<Option<Incoming>, Held> {
+        if self.board.is_held() { Err(Held) } else { Ok(self.protocol.next_incoming()) }
     }
 
     fn dispatch(&mut self, incoming: Incoming) -> Result<(), EndReason> {

@@ -7,8 +7,8 @@ mod qemu;
 
 use crate::exit::{Exit, Failure};
 use crate::printer::Format;
-use manager::Manager;
-use qemu::Qemu;
+pub(crate) use manager::{Manager, word};
+pub(crate) use qemu::Qemu;
 use qev_qmp::json::print::{Layout, Order};
 use qev_qmp::{Object, Value};
 use std::io::Write as _;

@@ -13,6 +13,7 @@
 //! ```
 
 use super::identity::Identity;
+use super::roster::MachineStatus;
 use qev_journal::{Query, ReadError, Reader};
 use qev_qmp::Timestamp;
 use qev_record::{Filter, Kind, Record, Where};
@@ -84,6 +85,23 @@ impl Absence {
             _ => record.received,
         };
         Absence { identity: Identity::of_record(&record), since, unsaid, session: record.session }
+    }
+}
+
+impl Absence {
+    /// The machine as it is shown where no daemon runs to be asked.
+    pub(crate) fn into_status(self) -> MachineStatus {
+        let (state, note) = match self.unsaid {
+            true => ("unknown", "attached when qev was last running, and no qev runs now"),
+            false => ("gone", "no qev runs now"),
+        };
+        let name = Arc::clone(&self.identity.machine);
+        MachineStatus {
+            machine_id: self.identity.machine_id,
+            session: self.session,
+            way: "unknown",
+            ..MachineStatus::not_attached(&name, state, self.since, String::new(), note.to_owned())
+        }
     }
 }
 

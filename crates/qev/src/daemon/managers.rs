@@ -52,7 +52,8 @@ pub(crate) fn owner_of(path: &Path) -> Option<Manager> {
     [Some(path), real.as_deref()].into_iter().flatten().find_map(by_path)
 }
 
-fn by_path(path: &Path) -> Option<Manager> {
+/// The same, for a path that is no link.
+pub(crate) fn by_path(path: &Path) -> Option<Manager> {
     if let Some((_, manager)) = FOLDERS.iter().find(|(folder, _)| path.starts_with(folder)) {
         return Some(*manager);
     }
@@ -62,6 +63,11 @@ fn by_path(path: &Path) -> Option<Manager> {
         return Some(Manager::Libvirt);
     }
     text.ends_with("-monitor.socket").then_some(Manager::Quickemu)
+}
+
+/// Whether a path is one of the host's manager, and not of one that a user runs.
+pub(crate) fn is_of_host(path: &Path) -> bool {
+    FOLDERS.iter().any(|(folder, _)| path.starts_with(folder))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Who starts the QEMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manager {
+pub(crate) enum Manager {
     /// Somebody with a command line.
     None,
     Proxmox(u32),
@@ -17,7 +17,7 @@ pub(super) enum Manager {
 
 /// This manager cannot be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoSpaces(Manager);
+pub(crate) struct NoSpaces(Manager);
 
 impl fmt::Display for NoSpaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,7 +49,7 @@ impl Manager {
     }
 
     /// What to add, ready to be copied.
-    pub(super) fn setting(self, arguments: &[String]) -> Result<String, NoSpaces> {
+    pub(crate) fn setting(self, arguments: &[String]) -> Result<String, NoSpaces> {
         let words = || arguments.iter().map(|argument| word(argument)).collect::<Vec<_>>().join(" ");
         Ok(match self {
             Manager::None => words(),
@@ -123,7 +123,7 @@ fn libvirt(arguments: &[String]) -> String {
 }
 
 /// A word for a shell, in quotes where it needs them.
-fn word(text: &str) -> String {
+pub(crate) fn word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { quoted(text) }
 }

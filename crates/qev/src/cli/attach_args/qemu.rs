@@ -19,13 +19,13 @@ const SAID: u64 = 4096;
 const MILLISECONDS: QemuVersion = QemuVersion::new(9, 2, 0);
 
 /// A QEMU that has said its version.
-pub(super) struct Qemu {
-    pub(super) version: QemuVersion,
+pub(crate) struct Qemu {
+    pub(crate) version: QemuVersion,
 }
 
 /// Why a program's version is not known.
 #[derive(Debug)]
-pub(super) enum NotAQemu {
+pub(crate) enum NotAQemu {
     Run { program: PathBuf, source: io::Error },
     Slow { program: PathBuf },
     Said { program: PathBuf, said: String },
@@ -61,7 +61,7 @@ impl std::error::Error for NotAQemu {
 
 impl Qemu {
     /// Runs the program to ask it for its version.
-    pub(super) async fn ask(program: &Path) -> Result<Qemu, NotAQemu> {
+    pub(crate) async fn ask(program: &Path) -> Result<Qemu, NotAQemu> {
         let failed = |source| NotAQemu::Run { program: program.to_owned(), source };
         let mut command = Command::new(program);
         command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
@@ -85,7 +85,7 @@ impl Qemu {
     }
 
     /// What it is to be given to connect to this path, and again a second after a loss.
-    pub(super) fn arguments(&self, path: &str) -> Vec<String> {
+    pub(crate) fn arguments(&self, path: &str) -> Vec<String> {
         let again = if self.version >= MILLISECONDS { "reconnect-ms=1000" } else { "reconnect=1" };
         // A comma in a value is written twice.
         let chardev = format!("socket,id=qev,path={},{again}", path.replace(',', ",,"));
