@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 /// The format that this version reads and writes: see `docs/journal.md`.
 pub const FORMAT: i64 = 1;
 
+const NEEDS_WRITER: &str = "its writer was killed, and what it left beside the file only a user who may write to the directory can put in order";
+
 /// A journal could not be opened for writing.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -100,6 +102,18 @@ pub enum ReadError {
         /// What is wrong with it.
         problem: Box<str>,
     },
+    /// A segment may not be read.
+    File {
+        /// The segment.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// Its writer ended without putting what SQLite keeps beside a segment into it, and this user may not.
+    NeedsWriter {
+        /// The segment.
+        path: PathBuf,
+    },
     /// A segment could not be opened or read.
     Unreadable {
         /// The segment.
@@ -152,7 +166,14 @@ impl fmt::Display for ReadError {
             ReadError::Directory { dir, .. } => write!(f, "cannot read the journal in {}", dir.display()),
             ReadError::Version { path, found } => version(f, path, *found),
             ReadError::Damaged { path, problem } => write!(f, "the segment {} is damaged: {problem}", path.display()),
-            ReadError::Unreadable { path, .. } => write!(f, "cannot read the segment {}", path.display()),
+            ReadError::NeedsWriter { path } => write!(
+                f,
+                "cannot read the segment {}: {NEEDS_WRITER}: read it as that user, or start the writer",
+                path.display()
+            ),
+            ReadError::File { path, .. } | ReadError::Unreadable { path, .. } => {
+                write!(f, "cannot read the segment {}", path.display())
+            }
         }
     }
 }
@@ -184,8 +205,9 @@ impl std::error::Error for AppendError {
 impl std::error::Error for ReadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ReadError::NoJournal { .. } | ReadError::Version { .. } | ReadError::Damaged { .. } => None,
-            ReadError::Directory { source, .. } => Some(source),
+            ReadError::NoJournal { .. } | ReadError::Version { .. } => None,
+            ReadError::Damaged { .. } | ReadError::NeedsWriter { .. } => None,
+            ReadError::Directory { source, .. } | ReadError::File { source, .. } => Some(source),
             ReadError::Unreadable { source, .. } => Some(source),
         }
     }
@@ -198,14 +220,36 @@ pub(crate) enum SegmentError {
     Io(io::Error),
     Version(i64),
     Damaged(String),
+    NeedsWriter,
 }
 
 impl From<rusqlite::Error> for SegmentError {
+    /// What the world around can do to a file is an error of SQLite's; all else that goes wrong, a column that is not there
+    /// for example, is damage: each statement is right for each segment that was written.
     fn from(error: rusqlite::Error) -> SegmentError {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        use rusqlite::ErrorCode as Code;
+        let is_short = |error: &rusqlite::Error| {
+            error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
+        };
         match error.sqlite_error_code() {
-            Some(DatabaseCorrupt | NotADatabase) => SegmentError::Damaged(error.to_string()),
-            _ => SegmentError::Sqlite(error),
+            Some(Code::SystemIoFailure) if is_short(&error) => SegmentError::Damaged(error.to_string()),
+            Some(
+                Code::PermissionDenied
+                | Code::DatabaseBusy
+                | Code::DatabaseLocked
+                | Code::OutOfMemory
+                | Code::ReadOnly
+                | Code::OperationInterrupted
+                | Code::SystemIoFailure
+                | Code::NotFound
+                | Code::DiskFull
+                | Code::CannotOpen
+                | Code::FileLockingProtocolFailed
+                | Code::TooBig
+                | Code::NoLargeFileSupport
+                | Code::AuthorizationForStatementDenied,
+            ) => SegmentError::Sqlite(error),
+            _ => SegmentError::Damaged(error.to_string()),
         }
     }
 }
@@ -228,6 +272,7 @@ impl SegmentError {
             SegmentError::Io(error) => format!("it cannot be read: {error}"),
             SegmentError::Version(found) => format!("it has format {found}, this qev knows {FORMAT}: use a newer qev"),
             SegmentError::Damaged(problem) => problem.clone(),
+            SegmentError::NeedsWriter => NEEDS_WRITER.to_owned(),
         }
     }
 
@@ -240,6 +285,9 @@ impl SegmentError {
             SegmentError::Damaged(problem) => {
                 OpenError::File { path, source: io::Error::new(io::ErrorKind::InvalidData, problem) }
             }
+            SegmentError::NeedsWriter => {
+                OpenError::File { path, source: io::Error::new(io::ErrorKind::PermissionDenied, NEEDS_WRITER) }
+            }
         }
     }
 
@@ -247,7 +295,8 @@ impl SegmentError {
         let path = path.to_owned();
         match self {
             SegmentError::Sqlite(source) => ReadError::Unreadable { path, source },
-            SegmentError::Io(source) => ReadError::Directory { dir: path, source },
+            SegmentError::Io(source) => ReadError::File { path, source },
+            SegmentError::NeedsWriter => ReadError::NeedsWriter { path },
             SegmentError::Version(found) => ReadError::Version { path, found },
             SegmentError::Damaged(problem) => ReadError::Damaged { path, problem: problem.into() },
         }

@@ -185,13 +185,17 @@ impl Journal {
         if segment.seal().is_err() {
             self.unsealed.push(path);
         }
-        let unsealed = std::mem::take(&mut self.unsealed);
-        let synchronous = self.options.synchronous;
-        let sealed = |path: &PathBuf| Segment::open(path, synchronous).and_then(Segment::seal).is_ok();
-        self.unsealed = unsealed.into_iter().filter(|path| path.exists() && !sealed(path)).collect();
     }
 
-    /// Deletes the oldest segments as [`Options`] say, and begins a new one when the newest is old enough.
+    /// Seals what somebody was reading when it should have been sealed. What fails again is left for the next time.
+    fn seal_the_rest(&mut self) {
+        let synchronous = self.options.synchronous;
+        let is_sealed = |path: &Path| Segment::open(path, synchronous).and_then(Segment::seal).is_ok();
+        self.unsealed.retain(|path| path.exists() && !is_sealed(path));
+    }
+
+    /// Deletes the oldest segments as [`Options`] say, and begins a new one when the newest is old enough. To be called
+    /// every minute or so.
     ///
     /// # Errors
     ///
@@ -212,6 +216,7 @@ impl Journal {
             // On a full disk this fails, and what is deleted now may help. It is tried again by who appends.
             let _ = self.ready(now, 0);
         }
+        self.seal_the_rest();
         retain::delete_old(&self.dir, &self.options, now)
     }
 

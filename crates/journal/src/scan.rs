@@ -56,18 +56,21 @@ impl Scan {
         if self.spans.is_empty() {
             return Ok(false);
         }
-        let (db, is_immutable) = match self.sealed.take() {
+        let known = self.sealed.take();
+        let is_known = known.is_some();
+        let (db, is_immutable) = match known {
             Some(db) => (db, true),
-            None => {
-                let (db, is_immutable) = store::open_for_reading(&self.path)?;
-                self.wanted.read(&db)?;
-                (db, is_immutable)
-            }
+            None => store::open_for_reading(&self.path)?,
         };
         while page.is_empty()
             && let Some(span) = self.spans.pop_front()
         {
-            self.read_span(&db, span, page)?;
+            // Dictionaries and records of one moment; a moment each, so that the writer's checkpoints get on.
+            let moment = db.unchecked_transaction()?;
+            if !is_known {
+                self.wanted.read(&moment)?;
+            }
+            self.read_span(&moment, span, page)?;
         }
         self.sealed = is_immutable.then_some(db);
         Ok(!self.spans.is_empty())
@@ -109,6 +112,7 @@ impl Scan {
 /// A block that is wanted as a whole is counted by its summary.
 pub(crate) fn count(entry: &Entry, query: &Query, mut add: impl FnMut(&What, u64)) -> Result<(), SegmentError> {
     let (db, _) = store::open_for_reading(&entry.path)?;
+    let db = db.unchecked_transaction()?;
     let mut wanted = Wanted::new(&query.filter);
     wanted.read(&db)?;
     let mut counts: Vec<u64> = vec![0; wanted.whats.entries.len()];

@@ -3,7 +3,8 @@
 use crate::contents::{beside, sync};
 use crate::error::{FORMAT, SegmentError};
 use crate::options::Synchronous;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::Access;
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt as _;
@@ -20,6 +21,9 @@ const SEALED_MODE: u32 = 0o440;
 
 /// How long to wait for a lock of SQLite's. They are held for moments: while a crashed writer's file is recovered.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long to wait for readers of a segment that is to be sealed.
+const PATIENCE_FOR_SEALING: Duration = Duration::from_millis(20);
 
 const TABLES: &str = "
     CREATE TABLE segment(first INTEGER NOT NULL, last INTEGER, records INTEGER, newest INTEGER);
@@ -84,19 +88,49 @@ pub(crate) fn open(path: &Path, synchronous: Synchronous) -> Result<Connection, 
     Ok(db)
 }
 
-/// Opens a segment for reading.
+/// Opens a segment for reading; whether it will never change.
 pub(crate) fn open_for_reading(path: &Path) -> Result<(Connection, bool), SegmentError> {
-    let immutable = is_sealed(path);
-    let mut flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = if immutable {
-        flags |= OpenFlags::SQLITE_OPEN_URI;
-        Connection::open_with_flags(uri(path), flags)?
-    } else {
-        Connection::open_with_flags(path, flags)?
-    };
-    db.busy_timeout(PATIENCE)?;
+    if is_sealed(path) {
+        return Ok((open_unchanging(path)?, true));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(path, flags).map_err(SegmentError::from).and_then(|db| {
+        db.busy_timeout(PATIENCE)?;
+        verify(&db)?;
+        Ok(db)
+    });
+    match opened {
+        Ok(db) => Ok((db, false)),
+        Err(error) => Ok((open_without_rights(path, error)?, false)),
+    }
+}
+
+/// SQLite wants to keep files beside a segment that has, or had, a writer; who may not write to its directory can read it
+/// only when they are there, or when none is needed.
+fn open_without_rights(path: &Path, error: SegmentError) -> Result<Connection, SegmentError> {
+    let SegmentError::Sqlite(sqlite) = &error else { return Err(error) };
+    let is_about_rights = matches!(
+        sqlite.sqlite_error_code(),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)
+    );
+    if !is_about_rights || !path.is_file() {
+        return Err(error);
+    }
+    rustix::fs::access(path, Access::READ_OK).map_err(|error| SegmentError::Io(error.into()))?;
+    if fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0) {
+        return Err(SegmentError::NeedsWriter);
+    }
+    // All of it is in the file. A writer that starts in this moment appends beside it, and puts that into it only after
+    // some megabytes: a page is read by then.
+    open_unchanging(path)
+}
+
+/// Opens a file that nobody changes: without locks, and with nothing beside it.
+fn open_unchanging(path: &Path) -> Result<Connection, SegmentError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let db = Connection::open_with_flags(uri(path), flags)?;
     verify(&db)?;
-    Ok((db, immutable))
+    Ok(db)
 }
 
 /// Opens a segment that is damaged, as far as SQLite can; whether it is one at all is not asked.
@@ -118,6 +152,8 @@ pub(crate) fn is_sealed(path: &Path) -> bool {
 
 /// Puts all that SQLite has beside a segment into it and makes it read-only. Nobody may be reading it.
 pub(crate) fn seal(db: Connection, path: &Path) -> Result<(), SegmentError> {
+    // Records wait meanwhile; sealing does not matter that much, and is tried again.
+    db.busy_timeout(PATIENCE_FOR_SEALING)?;
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     set_journal_mode(&db, "delete")?;
     db.close().map_err(|(_, error)| error)?;

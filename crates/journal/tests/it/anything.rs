@@ -1,6 +1,6 @@
 //! Whatever a record holds comes back, and a query finds what going through a list would find.
 
-use crate::support::{AT, Scratch};
+use crate::support::{AT, Scratch, rounds};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -87,7 +87,7 @@ fn unsynchronised() -> Options {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(rounds(100, 3000)))]
 
     #[test]
     fn any_record_comes_back_as_it_was(groups in vec(vec(a_record(), 0..9), 0..4)) {
@@ -190,7 +190,7 @@ fn a_query_finds_what_going_through_the_list_would_find() {
     assert!(dir.segments().len() > 2);
     let report = dir.reader().check().unwrap();
     assert!(report.is_sound() && report.records() == 12_000, "{report}");
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(200));
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(rounds(200, 3000)));
     runner
         .run(&a_query(), |query| {
             let expected = found_in(&all, &query);

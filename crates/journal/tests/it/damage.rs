@@ -1,12 +1,13 @@
 //! Damaged files cost what was on the damaged page, or one segment, and each says what it is.
 
-use crate::support::{AT, Scratch, numbers, some};
+use crate::support::{AT, Scratch, numbers, rounds, some};
 use proptest::prelude::*;
 use qev_journal::{Journal, OpenError, Options, Query, RECORDS_A_SEGMENT, ReadError, Reader, Synchronous};
 use qev_qmp::Timestamp;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// So small that there are several segments.
 fn small() -> Options {
@@ -208,7 +209,7 @@ fn a_place_that_is_none_is_named() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(rounds(40, 1000)))]
 
     /// Whatever happens to a file, nothing panics or hangs, and other segments are not touched.
     #[test]
@@ -217,7 +218,11 @@ proptest! {
         places in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..40),
         cut in proptest::option::weighted(0.2, any::<prop::sample::Index>()),
     ) {
-        let dir = filled(2000);
+        static WHOLE: LazyLock<Scratch> = LazyLock::new(|| filled(2000));
+        let dir = Scratch::new();
+        for segment in WHOLE.segments() {
+            fs::copy(&segment, dir.path().join(segment.file_name().unwrap())).unwrap();
+        }
         let segments = dir.segments();
         let harmed = [0, 1, segments.len() - 1][which];
         change(&segments[harmed], |bytes| {

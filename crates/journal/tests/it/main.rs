@@ -5,6 +5,7 @@
 
 mod anything;
 mod appending;
+mod beside;
 mod crash;
 mod damage;
 mod full;

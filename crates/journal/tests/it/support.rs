@@ -80,6 +80,6 @@ pub(crate) fn numbers(records: &[Record]) -> Vec<i64> {
 }
 
 /// How often something is tried: with `QEV_TEST_LONG`, more often.
-pub(crate) fn rounds(short: usize, long: usize) -> usize {
+pub(crate) fn rounds(short: u32, long: u32) -> u32 {
     if std::env::var_os("QEV_TEST_LONG").is_some() { long } else { short }
 }
