@@ -4,6 +4,7 @@
 //! 10.2 the [`catalogue`](all) has the facts.
 
 mod catalogue;
+pub mod compare;
 pub mod suggest;
 pub mod types;
 

@@ -64,6 +64,9 @@ pub struct Record {
     pub data: Option<Json>,
     /// What stood beside `event`, `timestamp` and `data` in QEMU's message, which no QEMU sends yet: an object.
     pub extra: Option<Json>,
+    /// Where the event departs from its type in the QEMU's own schema: a list of sentences, when it was compared and
+    /// does. Names and values in them come from the wire.
+    pub departs: Option<Json>,
     /// Members that this version does not know, as they came.
     pub unknown: Vec<(Box<str>, Json)>,
 }
@@ -220,6 +223,7 @@ impl Record {
             timestamp: None,
             data: None,
             extra: None,
+            departs: None,
             unknown: Vec::new(),
         }
     }

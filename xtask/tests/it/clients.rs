@@ -2,6 +2,7 @@
 //!
 //! None of it needs a guest, so these machines have no CPU and are there in no time.
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -176,4 +177,41 @@ fn both_ends_of_a_socket_pair_are_handed_over() {
     let record: Value = serde_json::from_str(printed.lines().nth(1).unwrap()).unwrap();
     assert_eq!((&record["machine"], &record["data"]["reason"]), (&"web1".into(), &"host-qmp-quit".into()));
     assert!(qemu.wait(EVENT_PATIENCE).unwrap().success());
+}
+
+#[test]
+#[ignore = "needs a real QEMU: run by cargo xtask test"]
+fn the_catalogue_lacks_nothing_that_this_qemu_may_send() {
+    let scratch = Scratch::new().unwrap();
+    let path = scratch.socket("qmp.sock").unwrap();
+    let _qemu = serving(&path);
+    let output = qev(&["explain", "--check", text(&path)]);
+    assert_eq!(status(&output), 0, "{}{}", String::from_utf8_lossy(&output.stdout), told(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nor has it anything otherwise");
+    let events = told(&output).split(" has ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
+    assert!(events.is_some_and(|events| events >= 40), "{}", told(&output));
+}
+
+#[test]
+#[ignore = "needs a real QEMU: run by cargo xtask test"]
+fn what_this_qemu_sends_is_as_its_own_schema_says() {
+    let scratch = Scratch::new().unwrap();
+    let (path, other) = (scratch.socket("qmp.sock").unwrap(), scratch.socket("other.sock").unwrap());
+    let listening = |path: &Path| format!("unix:{},server=on,wait=off", path.display());
+    let _qemu = qemu(&["-qmp", &listening(&path), "-qmp", &listening(&other)]);
+    assert_eq!(status(&qev(&["wait", text(&path), "*", "-n", "0", "--timeout", "30s"])), 0);
+    let mut watch = Command::new(program());
+    watch.args(["watch", "--validate", "-o", "json", "-n", "3", text(&path)]);
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("attached"));
+    for command in ["stop", "cont", "quit"] {
+        assert_eq!(status(&qev(&["send", text(&other), command])), 0);
+    }
+    let records: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(records.len(), 3, "{records:?}");
+    assert!(records.iter().all(|record| !record.contains("departs")), "{records:?}");
+    // Nothing was said, so the schema was there to compare with.
+    let output = watch.wait_with_output().unwrap();
+    assert_eq!((status(&output), &*told(&output)), (0, ""));
 }

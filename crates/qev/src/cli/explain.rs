@@ -1,14 +1,17 @@
 //! `qev explain`: what an event means, since when, what it carries and what to do about it; and the same for records and
 //! recordings that are piped in.
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, tell};
+use crate::introspect;
 use crate::printer::{Format, Lines, now};
+use qev_link::{Client, ConnectOptions, Target};
 use qev_qmp::json::print::{Layout, Order};
 use qev_qmp::{Event, Json, Message, Object, Value};
+use qev_record::explain::compare::{self, Difference};
 use qev_record::explain::{self, Explanation, Member, types};
-use qev_record::{Record, advice, input};
+use qev_record::{Record, advice, input, plain};
 use std::fmt::Write as _;
-use std::io::{self, BufRead as _, IsTerminal as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 /// How long a line of input may be, in bytes.
 const MAX_LINE: u64 = 64 << 20;
@@ -26,12 +29,19 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "events")]
     all: bool,
 
+    /// Ask this QEMU what events it may send, and list what the catalogue lacks or has otherwise; 1 if it lacks anything
+    #[arg(long, value_name = "TARGET", conflicts_with_all = ["events", "all"], value_parser = super::target())]
+    check: Option<Target>,
+
     /// What the explanation looks like
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    if let Some(target) = &args.check {
+        return super::block_on(check(target, args.output));
+    }
     let mut out = anstream::stdout();
     let written = if args.all {
         explain::all().try_for_each(|event| print(&mut out, event, args.output))
@@ -45,6 +55,32 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         return explain_input(&mut out, args.output);
     };
     quietly(written)
+}
+
+/// The catalogue beside what a QEMU says of its own events.
+async fn check(target: &Target, format: Format) -> Result<Exit, Failure> {
+    let (client, _) = Client::connect(target, ConnectOptions::default()).await?;
+    let schema = introspect::ask(&client).await.map_err(|error| Failure::from(error).about(target))?;
+    let differences = compare::differences(&schema);
+    let mut out = anstream::stdout();
+    let written = differences.iter().try_for_each(|difference| match format {
+        Format::Text => writeln!(out, "{}", plain::phrase(&difference.to_string())),
+        Format::Json => writeln!(out, "{}", difference_object(difference).print(Order::Given, Layout::Line)),
+    });
+    quietly(written)?;
+    let lacking = differences.iter().filter(|difference| difference.what.is_lack()).count();
+    let events = schema.events().count();
+    let version = client.greeting().version;
+    tell(&format!("QEMU {version} has {events} events; the catalogue lacks {lacking} things of theirs"));
+    Ok(if lacking == 0 { Exit::Done } else { Exit::Failed })
+}
+
+fn difference_object(difference: &Difference) -> Object {
+    Object::new()
+        .with("event", difference.event.as_str())
+        .with("at", difference.at.as_deref().map_or(Value::Null, Value::from))
+        .with("lacking", difference.what.is_lack())
+        .with("sentence", difference.to_string())
 }
 
 /// A closed pipe ends the program quietly: who reads has seen enough.

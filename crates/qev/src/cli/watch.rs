@@ -9,10 +9,12 @@ mod dial_out;
 use super::duration;
 use super::select::Select;
 use crate::exit::{Exit, Failure, tell};
+use crate::introspect;
 use crate::monitor::{Monitor, file_name, hostname};
 use crate::printer::{Closed, Format, Printer};
-use qev_link::{ConnectError, DialIn, EventItem, Events, Target};
-use qev_record::{Filter, Record};
+use qev_link::{Client, ConnectError, DialIn, EventItem, Events, Target};
+use qev_qmp::{Schema, Value};
+use qev_record::{Filter, Record, plain};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,7 @@ const QUEUE: usize = 256;
 It ends with 4 when its last monitor is gone; with --reconnect or --attach it goes on until it is ended.
 
     qev watch --reconnect vm.sock            connects again when the machine comes back, and shows the gap
+    qev watch --validate -o json vm.sock     a record has 'departs' where QEMU's schema says otherwise
     qev watch --attach /run/qev/attach.sock  QEMUs connect to it: qev attach-args says what to add to them")]
 pub(crate) struct Args {
     /// The monitors to watch: unix:PATH, tcp:HOST:PORT, fd:N or a path
@@ -41,6 +44,10 @@ pub(crate) struct Args {
     /// Connect again when a monitor is gone, or not there yet: after 0.25 s at first, 10 s at last
     #[arg(long)]
     reconnect: bool,
+
+    /// Ask each QEMU for its own schema, and say where an event departs from it
+    #[arg(long)]
+    validate: bool,
 
     #[command(flatten)]
     select: Select,
@@ -64,6 +71,13 @@ enum Note {
     NotConnected(ConnectError),
 }
 
+/// How monitors are followed.
+#[derive(Clone, Copy)]
+struct How {
+    reconnect: bool,
+    validate: bool,
+}
+
 /// The way to the loop that selects.
 type Notes = mpsc::Sender<Note>;
 
@@ -77,10 +91,11 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     for path in &args.attach {
         let dial_in = DialIn::bind(path).map_err(|error| Failure::new(Exit::Failed, error))?;
         tell(&format!("listening at {}", path.display()));
-        tokio::spawn(dial_in::listen(dial_in, Arc::clone(&host), notes.clone()));
+        tokio::spawn(dial_in::listen(dial_in, Arc::clone(&host), args.validate, notes.clone()));
     }
+    let how = How { reconnect: args.reconnect, validate: args.validate };
     for target in args.targets {
-        tokio::spawn(dial_out::follow(target, Arc::clone(&host), args.reconnect, notes.clone()));
+        tokio::spawn(dial_out::follow(target, Arc::clone(&host), how, notes.clone()));
     }
     drop(notes);
 
@@ -139,6 +154,7 @@ async fn watch(
                 if !Select::wants(filter, &record) {
                     continue;
                 }
+                tell_departures(&record);
                 let is_event = record.event.is_some();
                 printer.print(*record).await?;
                 if let (true, Some(left)) = (is_event, &mut left) {
@@ -153,10 +169,36 @@ async fn watch(
     Ok(if attached { Exit::Gone } else { failed.unwrap_or(Exit::Gone) })
 }
 
+/// Says where an event is not what its QEMU says of it. In the record of `-o json` the same stands as `departs`.
+fn tell_departures(record: &Record) {
+    let (Some(event), Some(departs)) = (&record.event, &record.departs) else { return };
+    for sentence in departs.value().as_array().unwrap_or_default().iter().filter_map(Value::as_str) {
+        let (machine, event) = (plain::name(&record.machine), plain::name(event.as_str()));
+        tell(&format!("{machine}: {event} departs from QEMU's schema: {}", plain::phrase(sentence)));
+    }
+}
+
+/// The schema of the QEMU that was just connected to, when events are to be compared with it.
+async fn schema(client: &Client, monitor: &Monitor, validate: bool) -> Option<Schema> {
+    if !validate {
+        return None;
+    }
+    match introspect::ask(client).await {
+        Ok(schema) => Some(schema),
+        Err(error) => {
+            let machine = plain::name(monitor.machine()).to_string();
+            // It is said, and the events are shown all the same.
+            Failure::from(error).about(format_args!("{machine}: events are not compared with its schema")).report();
+            None
+        }
+    }
+}
+
 /// What one monitor says, as records, until it ends or nobody wants to know any more. A gap, if there is one, lies
 /// before it.
 async fn relay(
     monitor: &Monitor,
+    schema: Option<Schema>,
     gap: Option<Record>,
     mut events: Events,
     notes: &Notes,
@@ -167,7 +209,10 @@ async fn relay(
     notes.send(Note::Record(Box::new(monitor.attached()))).await?;
     loop {
         let item = events.next().await;
-        if let Some(record) = monitor.record(&item) {
+        if let Some(mut record) = monitor.record(&item) {
+            if let (Some(schema), EventItem::Event(event)) = (&schema, &item) {
+                record.departs = introspect::departs(schema, event);
+            }
             notes.send(Note::Record(Box::new(record))).await?;
         }
         if let EventItem::Ended(_) = item {

@@ -24,5 +24,6 @@ mod scenario;
 mod send;
 mod simulate;
 mod slow_reader;
+mod validate;
 mod wait;
 mod watch;

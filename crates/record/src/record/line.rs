@@ -34,6 +34,7 @@ impl Record {
         line.timestamp("timestamp", self.timestamp);
         line.json("data", self.data.as_ref());
         line.json("extra", self.extra.as_ref());
+        line.json("departs", self.departs.as_ref());
         for (name, value) in &self.unknown {
             line.json(name, Some(value));
         }

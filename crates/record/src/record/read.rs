@@ -68,6 +68,7 @@ const TIMESTAMP: &str = "an object with the integers 'seconds' and 'microseconds
 const COUNTS: &str = "an object with a whole number for each event's name";
 const SEVERITY: &str = "one of \"debug\", \"info\", \"notice\", \"warning\", \"error\", \"critical\"";
 const OBJECT: &str = "an object";
+const LIST: &str = "a list of sentences";
 
 impl Record {
     /// Reads a record from its line. Members may stand in any order; `null` is the same as not there, except as `data`.
@@ -148,6 +149,9 @@ impl Members {
             "event" => others.event = text.string("event", |s| s.into())?,
             "timestamp" => others.timestamp = text.read("timestamp", TIMESTAMP, timestamp)?,
             "data" => others.data = json(text.text),
+            "departs" => {
+                others.departs = text.read("departs", LIST, |text| json(text).filter(|_| text.starts_with('[')))?;
+            }
             "extra" => {
                 others.extra = text.read("extra", OBJECT, |text| json(text).filter(|_| text.starts_with('{')))?;
             }

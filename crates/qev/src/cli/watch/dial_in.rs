@@ -3,7 +3,7 @@
 //! QEMU dials again a second after a connection was lost, so one that cannot be used comes again and again: what is wrong
 //! with it is told once. A machine that comes back, perhaps as another process, has a gap before its `attached`.
 
-use super::{Notes, relay};
+use super::{Notes, relay, schema};
 use crate::monitor::{Monitor, ROOM};
 use crate::printer::now;
 use crate::told::Told;
@@ -32,7 +32,7 @@ struct Book {
 }
 
 /// Takes whoever dials, for as long as somebody wants to know.
-pub(super) async fn listen(dial_in: DialIn, host: Arc<str>, notes: Notes) {
+pub(super) async fn listen(dial_in: DialIn, host: Arc<str>, validate: bool, notes: Notes) {
     let book = Arc::new(Book::default());
     let seats = Arc::new(Semaphore::new(MACHINES));
     // The semaphore is never closed.
@@ -42,7 +42,7 @@ pub(super) async fn listen(dial_in: DialIn, host: Arc<str>, notes: Notes) {
                 let (book, host, notes) = (Arc::clone(&book), Arc::clone(&host), notes.clone());
                 tokio::spawn(async move {
                     let _seat = seat;
-                    take(caller, &book, &host, &notes).await;
+                    take(caller, &book, &host, validate, &notes).await;
                 });
             }
             Err(error) => {
@@ -54,7 +54,7 @@ pub(super) async fn listen(dial_in: DialIn, host: Arc<str>, notes: Notes) {
 }
 
 /// One QEMU, from its dialling to its end.
-async fn take(caller: Caller, book: &Book, host: &Arc<str>, notes: &Notes) {
+async fn take(caller: Caller, book: &Book, host: &Arc<str>, validate: bool, notes: &Notes) {
     let peer = caller.peer();
     let (client, events) = match caller.connect(ConnectOptions::default().events(ROOM)).await {
         Ok(connected) => connected,
@@ -62,11 +62,12 @@ async fn take(caller: Caller, book: &Book, host: &Arc<str>, notes: &Notes) {
     };
     let process = peer.pid.map_or_else(|| "unknown".to_owned(), |pid| format!("pid-{pid}"));
     let monitor = Monitor::of(&client, host, || process.clone()).await.dialled_in(&process, peer);
+    let schema = schema(&client, &monitor, validate).await;
     drop(client);
     let gap = book.take_lost(monitor.machine()).map(|from| Gap { from: Some(from), ..Gap::default() });
     let gap = gap.map(|gap| monitor.gap(gap, "not connected"));
     // Nobody may want to know any more: then it is over anyway.
-    let _ = relay(&monitor, gap, events, notes).await;
+    let _ = relay(&monitor, schema, gap, events, notes).await;
     book.put_lost(monitor.machine());
 }
 

@@ -12,7 +12,7 @@
 //!
 //! What is missed between two connections is shown: a gap stands before the second `attached`.
 
-use super::{Note, Notes, relay};
+use super::{How, Note, Notes, relay, schema};
 use crate::backoff::Backoff;
 use crate::exit::tell;
 use crate::monitor::{Monitor, ROOM, file_name};
@@ -23,7 +23,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Follows one monitor.
-pub(super) async fn follow(target: Target, host: Arc<str>, reconnect: bool, notes: Notes) {
+pub(super) async fn follow(target: Target, host: Arc<str>, how: How, notes: Notes) {
+    // A descriptor that was handed over leads nowhere a second time.
+    let reconnect = how.reconnect && !matches!(target, Target::Descriptor(_));
     let mut backoff = Backoff::default();
     let mut lost = None;
     let mut told = String::new();
@@ -33,17 +35,18 @@ pub(super) async fn follow(target: Target, host: Arc<str>, reconnect: bool, note
                 let since = Instant::now();
                 told.clear();
                 let monitor = Monitor::of(&client, &host, || file_name(&target)).await;
+                let schema = schema(&client, &monitor, how.validate).await;
                 // The events keep the connection.
                 drop(client);
                 let gap = lost.map(|from| monitor.gap(Gap { from: Some(from), ..Gap::default() }, "not connected"));
-                let over = relay(&monitor, gap, events, &notes).await.is_err();
-                if over || !reconnect || matches!(target, Target::Descriptor(_)) {
+                let over = relay(&monitor, schema, gap, events, &notes).await.is_err();
+                if over || !reconnect {
                     return;
                 }
                 lost = Some(now());
                 backoff.was_connected(since.elapsed());
             }
-            Err(error) if reconnect && !matches!(target, Target::Descriptor(_)) && may_change(&error) => {
+            Err(error) if reconnect && may_change(&error) => {
                 let message = format!("waiting: {error}");
                 if message != told {
                     tell(&message);
