@@ -173,6 +173,30 @@ fn the_example_that_is_installed_says_the_defaults() {
     assert!(config.machines.len() == 1 && config.journal.keep_age.is_some() && !config.dial.is_empty(), "{in_force}");
 }
 
+/// Every key that there is stands in the table, and nothing else does.
+#[test]
+fn the_page_names_the_keys_that_there_are() {
+    let page = include_str!("../../../../docs/configuration.md");
+    let named: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .map(|key| key.trim_matches(['[', ']']))
+        .collect();
+    let known = "state-dir run-dir dial libvirt attach attach.path attach.mode attach.group machine machine.name \
+                 machine.monitor journal journal.segment-size journal.segment-age journal.keep-size journal.keep-age";
+    assert_eq!(named, known.split_whitespace().collect::<Vec<_>>());
+    for key in named {
+        let (table, last) = key.rsplit_once('.').unwrap_or(("", key));
+        let text = match table {
+            "" => format!("{last} = 1"),
+            "journal" => format!("[journal]\n{last} = 1"),
+            _ => format!("[[{table}]]\n{last} = 1"),
+        };
+        let problems = read(&text).unwrap_err();
+        assert!(problems.iter().all(|problem| !problem.contains("no such key")), "{problems:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_panics(text in "[\\[\\]a-z\"'=.\n \\\\{},0-9-]{0,60}") {
