@@ -90,7 +90,8 @@ impl Client {
     ) -> Result<(Client, Events), ConnectError> {
         let (orders, queue) = mpsc::channel(ORDERS);
         let (board, events) = Client::subscribed(&orders, &options);
-        let mut connection = Connection::new(stream, Protocol::new(options.oob), Arc::clone(&board));
+        let protocol = if options.ahead { Protocol::ahead() } else { Protocol::new(options.oob) };
+        let mut connection = Connection::new(stream, protocol, Arc::clone(&board));
         let greeting = connect::negotiate(&mut connection, place, deadline).await?;
         let oob = connection.has_oob();
         tokio::spawn(connection.run(queue));

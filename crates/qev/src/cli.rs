@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod duration;
 mod explain;
 mod replay;
+mod run;
 mod select;
 mod send;
 pub(crate) mod simulate;
@@ -52,6 +53,8 @@ enum Verb {
     Wait(wait::Args),
     /// Execute one QMP command and print its reply, and the event that it leads to
     Send(send::Args),
+    /// Start a QEMU, show its events, and end with what became of the guest
+    Run(run::Args),
     /// Print what to add to a QEMU, and where, so that it connects to qev by itself
     AttachArgs(attach_args::Args),
     /// Print the configuration in force, or everything that is wrong with it
@@ -62,6 +65,9 @@ enum Verb {
     Simulate(simulate::Args),
     /// Play recordings as if they were a QEMU
     Replay(replay::Args),
+    /// Become a program that ends when its parent does
+    #[command(hide = true)]
+    Bound(crate::bound::Args),
 }
 
 impl Cli {
@@ -72,11 +78,13 @@ impl Cli {
             Verb::Watch(args) => block_on(watch::run(args)),
             Verb::Wait(args) => block_on(wait::run(args)),
             Verb::Send(args) => block_on(send::run(args)),
+            Verb::Run(args) => block_on(run::run(args)),
             Verb::AttachArgs(args) => block_on(attach_args::run(args)),
             Verb::CheckConfig(args) => check_config::run(&args),
             Verb::Explain(args) => explain::run(&args),
             Verb::Simulate(args) => block_on(simulate::run(args)),
             Verb::Replay(args) => block_on(replay::run(args)),
+            Verb::Bound(args) => crate::bound::run(&args),
         }
     }
 }

@@ -3,7 +3,8 @@
 use qev_link::{ConnectError, ExecuteError};
 use std::error::Error;
 use std::fmt;
-use std::process::ExitCode;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitCode, ExitStatus};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +33,23 @@ pub(crate) enum Exit {
     TimedOut,
     /// What a simulated machine ended with.
     Machine(u8),
-    /// What the command of `wait` ended with.
+    /// The guest of `run` panicked.
+    Panicked,
+    /// An event of `run --fail-on` came.
+    FailOn,
+    /// The guest of `run` reset.
+    GuestReset,
+    /// What the command of `wait`, or the QEMU of `run`, ended with.
     Command(u8),
 }
 
 impl Exit {
+    /// What a command ended with, as a shell has it: 128+N when signal N ended it.
+    pub(crate) fn of_command(status: ExitStatus) -> Exit {
+        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+        Exit::Command(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+    }
+
     fn code(self) -> u8 {
         match self {
             Exit::Done => 0,
@@ -49,6 +62,9 @@ impl Exit {
             Exit::HumanMonitor => 13,
             Exit::Silent => 14,
             Exit::NotQmp => 15,
+            Exit::Panicked => 100,
+            Exit::FailOn => 101,
+            Exit::GuestReset => 102,
             Exit::TimedOut => 124,
             Exit::Machine(status) | Exit::Command(status) => status,
         }

@@ -3,6 +3,7 @@
 //! The verbs are in [`cli`], a file each; `qev demo` ([`cli::demo`]) shows the document's five events for their reasons.
 
 mod backoff;
+mod bound;
 mod cli;
 mod config;
 mod daemon;

@@ -9,6 +9,8 @@
 //!                              Refused        Negotiating ◄──────────┘
 //! ```
 //!
+//! [`Client::ahead`] begins in Negotiating.
+//!
 //! Events may come in any phase once `qmp_capabilities` is on its way, before its reply too. A reply is matched to its
 //! command by `id` only; nothing but a `return` or an `error` is ever taken for one.
 //!
@@ -98,6 +100,8 @@ pub struct Client {
     phase: Phase,
     want_oob: bool,
     oob: bool,
+    /// The answer to the greeting that is still to come was sent already.
+    ahead: bool,
     next_id: u64,
     pending: BTreeSet<u64>,
     output: Vec<u8>,
@@ -119,11 +123,22 @@ impl Client {
             phase: Phase::Connecting,
             want_oob,
             oob: false,
+            ahead: false,
             next_id: 1,
             pending: BTreeSet::new(),
             output: Vec::new(),
             recovering: None,
         }
+    }
+
+    /// A client for a peer that has not started yet: it negotiates without waiting for the greeting, so that the peer is
+    /// ready as soon as it reads. What the greeting will offer it cannot know: out-of-band execution is not enabled.
+    pub fn ahead() -> Client {
+        let mut client = Client::new(false);
+        let id = client.send("execute", "qmp_capabilities", None);
+        client.phase = Phase::Negotiating { id };
+        client.ahead = true;
+        client
     }
 
     /// Takes the bytes that were read. Call [`Client::next_incoming`] until it has no more before reading again.
@@ -229,6 +244,9 @@ impl Client {
     }
 
     fn negotiate(&mut self, greeting: &Greeting) {
+        if std::mem::take(&mut self.ahead) {
+            return;
+        }
         // A greeting in the middle of a session starts another: what was under way will not be answered.
         self.pending.clear();
         self.oob = self.want_oob && greeting.offers_oob();

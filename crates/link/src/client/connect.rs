@@ -40,6 +40,9 @@ pub struct ConnectOptions {
     pub execute_timeout: Duration,
     /// Whether to enable out-of-band execution where it is offered. Default: yes.
     pub oob: bool,
+    /// Whether to negotiate before the greeting has come: for a peer that is about to be started. Out-of-band execution
+    /// is not enabled then. Default: no.
+    pub ahead: bool,
     /// How much is kept for the first subscription. Default: 1024 items, 1 MiB.
     pub events: Capacity,
     /// Whether the first subscription, when it is full, holds the connection back instead of losing its oldest items.
@@ -59,6 +62,7 @@ impl Default for ConnectOptions {
             greeting_timeout: Duration::from_secs(5),
             execute_timeout: Duration::from_secs(30),
             oob: true,
+            ahead: false,
             events: Capacity::default(),
             hold_back: false,
             spare: false,
@@ -92,6 +96,13 @@ impl ConnectOptions {
     #[must_use]
     pub const fn spare(mut self, spare: bool) -> ConnectOptions {
         self.spare = spare;
+        self
+    }
+
+    /// Changes whether to negotiate before the greeting has come.
+    #[must_use]
+    pub const fn ahead(mut self, ahead: bool) -> ConnectOptions {
+        self.ahead = ahead;
         self
     }
 

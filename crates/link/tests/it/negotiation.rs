@@ -32,6 +32,25 @@ async fn events_before_the_reply_to_qmp_capabilities_are_in_the_first_subscripti
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_machine_that_is_only_started_later_finds_the_negotiation_waiting() {
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    let connecting = tokio::spawn(Client::over(ours, ConnectOptions::default().ahead(true)));
+    let mut machine = Raw::new(theirs);
+    machine.expect(r#"{"execute": "qmp_capabilities", "id": 1}"#).await;
+    machine.say(format!("{GREETING}\r\n")).await;
+    machine.say("{\"event\": \"RESUME\"}\r\n{\"return\": {}, \"id\": 1}\r\n").await;
+    let (client, mut events) = connecting.await.unwrap().unwrap();
+    assert_eq!(heard(&mut events, 1).await, [r#"{"event": "RESUME"}"#]);
+    assert!(!client.has_oob());
+    // The negotiation is not repeated: what comes next is a command.
+    let (answer, ()) = tokio::join!(client.execute("query-status", None), async {
+        machine.expect(r#"{"execute": "query-status", "id": 2}"#).await;
+        machine.say("{\"return\": {}, \"id\": 2}\r\n").await;
+    });
+    assert!(answer.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_has_not_negotiated_gets_no_events_and_no_commands() {
     let server = server().await;
     let mut outside = raw(&server, MonitorOptions::default()).await;

@@ -19,7 +19,6 @@ use qev_record::filter::{Glob, Where};
 use qev_record::{Filter, Kind, Record, Severity, plain};
 use rustix::process::{Pid, kill_process};
 use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::process::{Child, Command};
@@ -187,7 +186,7 @@ impl Wait {
                     self.child = None;
                     let status = status.map_err(|error| Failure::new(Exit::Failed, error).about("waiting for COMMAND"))?;
                     if !status.success() {
-                        return Ok(Exit::Command(code(status)));
+                        return Ok(Exit::of_command(status));
                     }
                 }
                 item = events.next(), if gone.is_none() => match monitor.record(&item) {
@@ -256,10 +255,4 @@ fn terminate(child: &Child) {
         // It fails only if the command has become another user's: then it is not ours to end.
         let _ = kill_process(pid, rustix::process::Signal::TERM);
     }
-}
-
-/// As a shell has it.
-fn code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }

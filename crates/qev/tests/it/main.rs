@@ -20,6 +20,7 @@ mod python_client;
 mod qapi_client;
 mod readme;
 mod replay;
+mod run;
 mod scenario;
 mod send;
 mod simulate;

@@ -1,0 +1,368 @@
+//! `qev run`: starts a QEMU, shows its events, and ends with what became of the guest.
+//!
+//! ```text
+//!                    greeting                 a verdict that ends it: --stop-on, --fail-on, a panic that paused it,
+//!                                             the time is over, Ctrl-C
+//!   Starting ──────────────────► Running ────────────────────────────────────────► Ending: quit, SIGTERM, SIGKILL
+//!      │ it ends                    │ it ends by itself                                 │ it ends
+//!      └────────────────────────────┴──────────────► the rest of its events ◄───────────┘
+//!                                                        │
+//!                                                        ▼
+//!                                                     the verdict
+//! ```
+//!
+//! The monitor is one end of a pair of sockets, and what QEMU needs to send events waits in it before QEMU starts. So no
+//! path is needed, nobody else can take it, and nothing that a guest does is missed.
+//!
+//! Standard input, standard output and the terminal stay QEMU's own: the guest's console may be on them. QEMU stays in
+//! our process group for that; so Ctrl-C reaches both of us. That it does not outlive us is for [`crate::bound`].
+
+mod outlet;
+mod panic_device;
+mod qemu;
+mod verdict;
+
+use super::duration;
+use crate::exit::{Exit, Failure};
+use crate::monitor::{Monitor, ROOM, hostname};
+use crate::printer::Format;
+use outlet::Outlet;
+use qemu::{Ended, Qemu};
+use qev_link::{Client, ConnectError, ConnectOptions, EventItem, Events};
+use qev_record::filter::{Glob, Where};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use verdict::Judge;
+
+/// How long QEMU may take to greet: as long as it likes, for it may have to touch a terabyte of memory first.
+const GREETING: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long the rest of its events may take, when QEMU has ended.
+const REST: Duration = Duration::from_secs(2);
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Events are shown on standard error; standard input and output are QEMU's. qev adds a monitor of its own to the arguments.
+
+    qev run --timeout 5m -- qemu-system-x86_64 -M q35 -device pvpanic -no-reboot -nographic -kernel bzImage …
+
+Exit codes, the first that applies:
+  124  the time is over
+  101  an event of --fail-on came
+  100  the guest panicked; QEMU needs a panic device to know, such as -device pvpanic
+    0  an event of --stop-on came
+    N  QEMU's own status when that is not 0; 128+N when signal N ended it, 126 when it cannot be
+       run, 127 when there is no such program
+  102  the guest reset under -no-reboot, unless --allow-reset
+    0  it shut down
+130 and 143 say that qev was ended by Ctrl-C or SIGTERM. In each case QEMU has ended as well.")]
+pub(crate) struct Args {
+    /// End QEMU with 0 when this event comes, a name or a glob; repeatable, any of them
+    #[arg(long, value_name = "EVENT")]
+    stop_on: Vec<Glob>,
+
+    /// End QEMU with 101 when this event comes, a name or a glob; repeatable, any of them
+    #[arg(long, value_name = "EVENT")]
+    fail_on: Vec<Glob>,
+
+    /// Only events of --stop-on and --fail-on that have this value, such as data.device=d1; repeatable, all of them
+    #[arg(short, long, value_name = "PATH=VALUE")]
+    r#where: Vec<Where>,
+
+    /// End QEMU with 124 after this time
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    timeout: Option<Duration>,
+
+    /// A guest that resets under -no-reboot is as good as one that shuts down
+    #[arg(long)]
+    allow_reset: bool,
+
+    /// Write the records of all events to this file, as JSON Lines
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+
+    /// What the events on standard error look like
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+
+    /// QEMU and its arguments
+    #[arg(required = true, last = true, value_name = "QEMU")]
+    command: Vec<OsString>,
+}
+
+pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    refuse(&args)?;
+    let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    // The handlers stand before QEMU does: it must not be left behind.
+    let signals = Signals::catch()?;
+    let outlet = Outlet::start(args.output, args.record.as_deref())?;
+    let (ours, theirs) = qemu::monitor()?;
+    let connecting = tokio::spawn(connect(ours, name(&args.command)));
+    // The negotiation is written now.
+    tokio::task::yield_now().await;
+    let qemu = Qemu::start(&args.command, theirs)?;
+    let judge = Judge::new(args.stop_on, args.fail_on, args.r#where, args.allow_reset);
+    let mut run = Run { qemu, line: Line::Connecting(connecting), check: None, judge, outlet, signals };
+    if is_among(&args.command, "S") {
+        run.outlet.say("the guest waits for a cont over another monitor (-S)");
+    }
+    let ended = run.until_ended(deadline).await;
+    run.rest().await;
+    if let (Ended::Status(_), Line::Connecting(_) | Line::Failed) = (&ended, &run.line) {
+        run.judge.never_spoke();
+    }
+    let (exit, sentence) = run.judge.verdict(&ended, args.timeout);
+    run.outlet.say(&sentence);
+    run.outlet.finish().await;
+    Ok(exit)
+}
+
+/// What cannot work.
+fn refuse(args: &Args) -> Result<(), Failure> {
+    if is_among(&args.command, "daemonize") {
+        return Err(Failure::usage(
+            "-daemonize: qev run waits for QEMU to end, so QEMU cannot go into the background; leave it out, and put qev \
+             run there instead",
+        ));
+    }
+    if args.stop_on.is_empty() && args.fail_on.is_empty() && !args.r#where.is_empty() {
+        return Err(Failure::usage("--where says which events of --stop-on and --fail-on count: give one of them too"));
+    }
+    Ok(())
+}
+
+/// Whether QEMU is given this option; it takes one dash or two.
+fn is_among(command: &[OsString], option: &str) -> bool {
+    let arguments = command.iter().skip(1).filter_map(|argument| argument.to_str());
+    arguments.filter_map(|argument| argument.strip_prefix('-')).any(|word| {
+        let word = word.strip_prefix('-').unwrap_or(word);
+        word == option
+    })
+}
+
+/// What a machine is called that has no name.
+fn name(command: &[OsString]) -> String {
+    let program = command.first().map(Path::new).and_then(Path::file_name);
+    program.map_or_else(|| "qemu".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// A monitor that answered.
+struct Monitored {
+    client: Client,
+    events: Events,
+    monitor: Monitor,
+}
+
+async fn connect(stream: UnixStream, name: String) -> Result<Monitored, ConnectError> {
+    let options = ConnectOptions::default().ahead(true).greeting_timeout(GREETING).events(ROOM);
+    let (client, events) = Client::over(stream, options).await?;
+    let monitor = Monitor::of(&client, &hostname(), || name).await;
+    Ok(Monitored { client, events, monitor })
+}
+
+/// The way to QEMU's monitor.
+enum Line {
+    Connecting(JoinHandle<Result<Monitored, ConnectError>>),
+    Connected(Box<Monitored>),
+    /// It never answered.
+    Failed,
+    Over,
+}
+
+/// What came over it.
+enum Came {
+    Connected(Box<Monitored>),
+    Item(EventItem),
+    /// Nothing that is of use; with a sentence, unless QEMU has just ended.
+    Failed(Option<String>),
+}
+
+impl Line {
+    /// The next that comes; for ever when nothing more will. Nothing is lost when the future is dropped.
+    async fn next(&mut self) -> Came {
+        match self {
+            Line::Connecting(connecting) => match connecting.await {
+                Ok(Ok(monitored)) => Came::Connected(monitored.into()),
+                Ok(Err(ConnectError::Ended { .. })) => Came::Failed(None),
+                Ok(Err(error)) => Came::Failed(Some(error.to_string())),
+                Err(error) => Came::Failed(Some(error.to_string())),
+            },
+            Line::Connected(monitored) => Came::Item(monitored.events.next().await),
+            Line::Failed | Line::Over => std::future::pending().await,
+        }
+    }
+
+    fn client(&self) -> Option<&Client> {
+        match self {
+            Line::Connected(monitored) => Some(&monitored.client),
+            _ => None,
+        }
+    }
+}
+
+struct Run {
+    qemu: Qemu,
+    line: Line,
+    /// Whether the guest can tell of a panic, while that is being asked.
+    check: Option<JoinHandle<Option<String>>>,
+    judge: Judge,
+    outlet: Outlet,
+    signals: Signals,
+}
+
+impl Run {
+    async fn until_ended(&mut self, deadline: Option<Instant>) -> Ended {
+        loop {
+            let judged = self.judge.is_done();
+            let client = self.line.client().cloned();
+            tokio::select! {
+                step = self.qemu.next(client.as_ref()) => match step {
+                    qemu::Step::Ended(ended) => return ended,
+                    qemu::Step::Insists(how) => self.outlet.say(&how),
+                },
+                came = self.line.next() => self.take(came),
+                () = at(deadline), if !judged => self.judge.timed_out(),
+                number = self.signals.next() => {
+                    if self.judge.is_done() {
+                        self.qemu.hurry();
+                    }
+                    self.judge.interrupted(number);
+                }
+                warning = warning(&mut self.check) => if let Some(warning) = warning {
+                    self.outlet.say(&warning);
+                },
+            }
+            if self.judge.is_done() {
+                self.qemu.end();
+            }
+        }
+    }
+
+    fn take(&mut self, came: Came) {
+        match came {
+            Came::Connected(monitored) => {
+                self.check = Some(tokio::spawn(panic_device::missing(monitored.client.clone())));
+                self.outlet.put(monitored.monitor.attached());
+                self.line = Line::Connected(monitored);
+            }
+            Came::Failed(why) => {
+                if let Some(why) = why {
+                    self.outlet.say(&format!("no events are seen: {why}"));
+                }
+                self.line = Line::Failed;
+            }
+            Came::Item(item) => {
+                let Line::Connected(monitored) = &self.line else { return };
+                if let Some(record) = monitored.monitor.record(&item) {
+                    self.judge.take(&record);
+                    self.outlet.put(record);
+                }
+                if let EventItem::Ended(_) = item {
+                    self.line = Line::Over;
+                }
+            }
+        }
+    }
+
+    /// What QEMU said before it ended and is still to be read. Should the monitor live on, so does a QEMU: what was
+    /// started had only started it.
+    async fn rest(&mut self) {
+        if self.take_until(REST).await {
+            return;
+        }
+        if let Some(client) = self.line.client().cloned() {
+            self.outlet.say("the program has ended and its QEMU has not: telling that to quit");
+            tokio::spawn(async move { client.execute_with_timeout("quit", None, qemu::QUIT).await });
+            if !self.take_until(qemu::QUIT).await {
+                self.outlet.say("it still runs; start QEMU by exec, so that it can be ended by signals too");
+            }
+        }
+    }
+
+    /// Whether the monitor ended within this time.
+    async fn take_until(&mut self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        while !matches!(self.line, Line::Over | Line::Failed) {
+            match tokio::time::timeout_at(until, self.line.next()).await {
+                Ok(came) => self.take(came),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What is wrong, once; for ever when nothing is being asked.
+async fn warning(check: &mut Option<JoinHandle<Option<String>>>) -> Option<String> {
+    match check {
+        Some(asked) => {
+            let warning = asked.await;
+            *check = None;
+            warning.ok().flatten()
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The signals that end us.
+struct Signals([(Signal, u8); 3]);
+
+impl Signals {
+    fn catch() -> Result<Signals, Failure> {
+        let catch = |kind: SignalKind, number| match signal(kind) {
+            Ok(signal) => Ok((signal, number)),
+            Err(error) => Err(Failure::new(Exit::Failed, error).about("listening for signals")),
+        };
+        Ok(Signals([
+            catch(SignalKind::interrupt(), 2)?,
+            catch(SignalKind::terminate(), 15)?,
+            catch(SignalKind::hangup(), 1)?,
+        ]))
+    }
+
+    /// The number of the next that comes.
+    async fn next(&mut self) -> u8 {
+        let [(first, a), (second, b), (third, c)] = &mut self.0;
+        tokio::select! {
+            _ = first.recv() => *a,
+            _ = second.recv() => *b,
+            _ = third.recv() => *c,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn options_are_found_with_one_dash_and_with_two() {
+        assert!(is_among(&words("qemu -M q35 -daemonize"), "daemonize"));
+        assert!(is_among(&words("qemu --daemonize"), "daemonize"));
+        assert!(is_among(&words("qemu -S -s"), "S"));
+        assert!(!is_among(&words("-S -s -smp 2"), "S"), "the program is none");
+        assert!(!is_among(&words("qemu S ---S -"), "S"));
+    }
+
+    #[test]
+    fn a_machine_without_a_name_is_called_as_its_program() {
+        assert_eq!(name(&words("/usr/bin/qemu-system-x86_64 -S")), "qemu-system-x86_64");
+        assert_eq!(name(&[]), "qemu");
+    }
+}
