@@ -1,7 +1,7 @@
 //! What the journal costs: appending beside a bare loop of SQLite's in the same run, bytes a record, and questions that
-//! people ask, over `QEV_BENCH_RECORDS` records (1 million, if that is not set).
+//! people ask, over a history of so many records as its argument says, or 1 million.
 //!
-//! `cargo xtask bench journal` runs it. Times depend on the machine; the ratios hold. Rounds of the journal and of the
+//! `cargo xtask bench journal 10000000` runs it. Times depend on the machine; the ratios hold. Rounds of the journal and of the
 //! bare loop take turns, so that a slow moment of the machine falls on both.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a benchmark fails by panicking")]
@@ -216,7 +216,9 @@ fn appending(dir: &Path) {
 }
 
 fn questions(dir: &Path) {
-    let count = std::env::var("QEV_BENCH_RECORDS").map_or(1_000_000, |n| n.parse::<usize>().unwrap());
+    // Cargo adds an argument of its own.
+    let count = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let count = count.map_or(1_000_000, |count| count.parse::<usize>().unwrap());
     let dir = dir.join("history");
     let maker = Maker::new(MACHINES);
     let between = LENGTH / i64::try_from(count).unwrap();

@@ -247,3 +247,63 @@ impl Checksum {
         i64::from_le_bytes(self.0.to_le_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::borrow::Cow;
+
+    fn row(seq: i64, source: i64, received: Option<i64>, data: &str) -> Row<'_> {
+        let rest = Cow::Borrowed(&[][..]);
+        Row { seq, source, what: 1 + seq % 2, received, lag: Some(5), summary: "s", data: Some(data), rest }
+    }
+
+    fn block(rows: &[Row<'_>]) -> Block {
+        let mut open = Open::default();
+        rows.iter().for_each(|row| open.add(row));
+        open.finish().unwrap()
+    }
+
+    #[test]
+    fn a_summary_says_what_is_in_the_block() {
+        let block = block(&[row(7, 300, Some(100), ""), row(8, 2, Some(50), ""), row(9, 300, Some(70), "")]);
+        assert_eq!((block.first, block.last, block.records), (7, 9, 3));
+        assert_eq!((block.received, block.timestamp), (Some((50, 100)), Some((45, 95))));
+        assert_eq!(block.whats, [(1, 1), (2, 2)]);
+        let mut sources = Vec::new();
+        assert!(!block.has_source(|id| {
+            sources.push(id);
+            false
+        }));
+        assert_eq!(sources, [2, 300]);
+    }
+
+    #[test]
+    fn a_record_whose_time_is_none_may_have_any() {
+        assert_eq!(block(&[row(1, 1, Some(5), ""), row(2, 1, None, "")]).received, None);
+    }
+
+    #[test]
+    fn one_bit_changes_the_checksum() {
+        let sum = |data| block(&[row(1, 1, Some(5), data)]).checksum;
+        let sums = [sum("{}"), sum("{|"), sum("{}\0"), sum("{\"a\": 12345}"), sum("{\"a\": 12344}")];
+        for (n, sum) in sums.iter().enumerate() {
+            assert!(!sums[..n].contains(sum), "{sums:?}");
+        }
+        // The format's own words, so that it is not changed unawares.
+        assert_eq!(sum("{}"), -3_226_484_357_761_483_075);
+    }
+
+    #[test]
+    fn a_block_ends_by_number_and_by_size() {
+        let mut open = Open::default();
+        for seq in 1..1024 {
+            open.add(&row(seq, 1, None, ""));
+            assert!(!open.is_full());
+        }
+        open.add(&row(1024, 1, None, ""));
+        assert!(open.is_full() && open.finish().is_some() && open.finish().is_none());
+        open.add(&row(1025, 1, None, &"x".repeat(1 << 20)));
+        assert!(open.is_full());
+    }
+}

@@ -205,11 +205,15 @@ impl<E: Entry> Numbers<E> {
             return *id;
         }
         let entry = E::of(record);
-        let next = i64::try_from(self.ids.len()).unwrap_or(i64::MAX).saturating_add(1);
-        let id = *self.ids.entry(entry.clone()).or_insert(next);
-        if id == next {
-            self.new.push((entry.clone(), id));
-        }
+        let id = match self.ids.get(&entry) {
+            Some(id) => *id,
+            None => {
+                let id = i64::try_from(self.ids.len()).unwrap_or(i64::MAX).saturating_add(1);
+                self.ids.insert(entry.clone(), id);
+                self.new.push((entry.clone(), id));
+                id
+            }
+        };
         self.last = Some((entry, id));
         id
     }

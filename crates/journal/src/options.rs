@@ -10,7 +10,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// A new segment begins when the first record of the newest is this old.
     pub segment_age: Duration,
-    /// [`Journal::retain`](crate::Journal::retain) deletes the oldest segments while all together are larger, in bytes.
+    /// [`Journal::retain`](crate::Journal::retain) deletes the oldest segments while all together are larger, in
+    /// bytes. What SQLite keeps beside the newest one is not counted: it is about 4 MiB at most.
     pub keep_bytes: Option<u64>,
     /// [`Journal::retain`](crate::Journal::retain) deletes segments whose newest record is older.
     pub keep_age: Option<Duration>,

@@ -23,9 +23,11 @@ pub struct Retained {
 pub(crate) fn delete_old(dir: &Path, options: &Options, now: Timestamp) -> Result<Retained, OpenError> {
     let directory = |source| OpenError::Directory { dir: dir.into(), source };
     let segments = contents::segments(dir).map_err(directory)?;
-    let mut left: u64 = segments.iter().map(|entry| contents::bytes_of(&entry.path)).sum();
     let mut retained = Retained::default();
-    let Some((_newest, older)) = segments.split_last() else { return Ok(retained) };
+    let Some((newest, older)) = segments.split_last() else { return Ok(retained) };
+    // Without SQLite's log beside it: that is some megabytes at most, comes and goes, and is no reason to delete history.
+    let mut left = fs::metadata(&newest.path).map_or(0, |metadata| metadata.len());
+    left = older.iter().fold(left, |sum, entry| sum.saturating_add(contents::bytes_of(&entry.path)));
     for (n, entry) in older.iter().enumerate() {
         let is_too_much = options.keep_bytes.is_some_and(|keep| left > keep);
         let is_too_old =

@@ -14,8 +14,9 @@ use rusqlite::{Connection, OptionalExtension as _};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// How many numbers on the next walk begins: a page has about so many records. It doubles while nothing is found.
-const STEP: i64 = 16;
+/// So often the next walk begins one number on: a page has about a hundred records. From then on it begins twice as far
+/// on each time, so that a segment of which nothing is left is done with soon.
+const SMALL_STEPS: u32 = 200;
 const LONGEST_STEP: i64 = 1024;
 
 /// So many records are written at once, or so many bytes.
@@ -42,11 +43,15 @@ struct Reading {
 impl Reading {
     fn read(mut self, first: i64, writing: &mut Writing<'_>) -> Result<(), SegmentError> {
         let end = first.saturating_add(i64::try_from(RECORDS_A_SEGMENT).unwrap_or(i64::MAX));
-        let (mut from, mut step) = (first, STEP);
+        let (mut from, mut step, mut failures) = (first, 1, 0_u32);
         while from < end {
             let reached = self.walk(from, end, writing)?;
             let Some(reached) = reached else { return Ok(()) };
-            step = if reached > from { STEP } else { step.saturating_mul(2).min(LONGEST_STEP) };
+            (step, failures) = match failures {
+                _ if reached > from => (1, 0),
+                0..SMALL_STEPS => (1, failures + 1),
+                _ => (LONGEST_STEP.min(step * 2), failures),
+            };
             from = reached.saturating_add(step);
         }
         Ok(())

@@ -80,19 +80,23 @@ impl Scan {
         let mut select_source = db.prepare(Source::SELECT_ONE)?;
         let mut statement = db.prepare(&select_rows(self.newest_first))?;
         let mut rows = statement.query([span.low, span.high])?;
-        let mut bytes = 0_usize;
+        let (mut bytes, mut rest) = (0_usize, span);
         while let Some(row) = rows.next()? {
             let row = Row::read(row)?;
+            // A damaged page may lead to another one's records, to the same ones again and again even.
+            if row.seq <= rest.low || row.seq > rest.high {
+                return Err(SegmentError::damaged(format!("record {} stands where it does not belong", row.seq)));
+            }
+            if self.newest_first {
+                rest.high = row.seq.saturating_sub(1);
+            } else {
+                rest.low = row.seq;
+            }
             if let Some(record) = self.wanted.record(&row, &mut select_source)? {
                 bytes = bytes.saturating_add(row.bytes());
                 page.push_back(record);
             }
             if page.len() >= PAGE_RECORDS || bytes >= PAGE_BYTES {
-                let rest = if self.newest_first {
-                    Span { high: row.seq.saturating_sub(1), ..span }
-                } else {
-                    Span { low: row.seq, ..span }
-                };
                 if rest.low < rest.high {
                     self.spans.push_front(rest);
                 }

@@ -70,9 +70,16 @@ impl Segment {
             let mut rows = statement.query([last])?;
             while let Some(row) = rows.next()? {
                 let row = Row::read(row)?;
+                // A walk from the end of the blocks on can only go wrong on a damaged page.
+                if row.seq <= last {
+                    return Err(SegmentError::damaged(format!("record {} stands where it does not belong", row.seq)));
+                }
                 last = row.seq;
                 block.add(&row);
             }
+        }
+        if last.saturating_sub(first) >= i64::try_from(RECORDS_A_SEGMENT).unwrap_or(i64::MAX) {
+            return Err(SegmentError::damaged(format!("record {last} is too far from its first, {first}")));
         }
         records = records.saturating_add(block.records());
         newest = newest.max(block.newest());

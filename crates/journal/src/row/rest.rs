@@ -110,3 +110,29 @@ fn text(bytes: &[u8]) -> Option<&str> {
 fn json(bytes: &[u8]) -> Option<Json> {
     Json::parse(text(bytes)?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_record_without_them_has_no_bytes() {
+        let record = Record::attached("h1", "web1", Timestamp::UNKNOWN);
+        assert!(Rest::default().write(&record).is_empty());
+    }
+
+    #[test]
+    fn a_reason_takes_its_length_and_two_bytes() {
+        let record = Record::detached("h1", "web1", Timestamp::UNKNOWN, "gone");
+        assert_eq!(Rest::default().write(&record), b"\x02\x04gone");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in any::<Vec<u8>>()) {
+            let mut record = Record::attached("h1", "web1", Timestamp::UNKNOWN);
+            let _ = Rest::read(&bytes, &mut record);
+        }
+    }
+}

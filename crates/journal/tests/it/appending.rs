@@ -99,3 +99,35 @@ fn old_segments_are_deleted_and_their_numbers_are_never_given_out_again() {
     assert_eq!(records[0].seq, Some(11));
     assert_eq!(journal.first_seq(), Some(11));
 }
+
+#[test]
+fn a_segment_of_a_clock_that_ran_ahead_is_deleted_with_those_behind_it() {
+    let dir = Scratch::new();
+    let options = Options::default().segment_bytes(1).keep_age(Duration::from_secs(60));
+    let mut journal = dir.open(options);
+    let (year, second) = (365 * 24 * 3600 * 1_000_000, 1_000_000);
+    for at in [12 * year, 0, -50 * year, second, 100 * second] {
+        journal.append(&mut some("web1", [at])).unwrap();
+    }
+    let now = |at: i64| Timestamp::from_micros(AT + at);
+    // The first is from the future: what is behind it says that it is not older than the second.
+    assert_eq!(journal.retain(now(30 * second)).unwrap().segments, 0);
+    assert_eq!(journal.retain(now(61 * second)).unwrap().segments, 3);
+    assert_eq!(numbers(&dir.all()), [second, 100 * second]);
+}
+
+#[test]
+fn the_oldest_segments_give_way_when_all_together_are_too_large() {
+    let dir = Scratch::new();
+    let mut journal = dir.open(Options::default().segment_bytes(50_000).keep_bytes(150_000));
+    for first in (0..6000).step_by(100) {
+        journal.append(&mut some("web1", first..first + 100)).unwrap();
+        journal.retain(Timestamp::from_micros(AT)).unwrap();
+    }
+    let sizes = dir.segments().iter().map(|path| path.metadata().unwrap().len()).collect::<Vec<_>>();
+    assert!(sizes.len() > 1 && sizes.iter().sum::<u64>() < 220_000, "{sizes:?}");
+    let first = journal.first_seq().unwrap();
+    assert!(first > 3000);
+    let left = dir.all();
+    assert_eq!((left[0].seq, left.last().unwrap().seq), (Some(first), Some(6000)));
+}
