@@ -5,6 +5,7 @@ mod check_config;
 pub(crate) mod demo;
 pub(crate) mod duration;
 mod explain;
+mod log;
 mod replay;
 mod run;
 mod select;
@@ -12,6 +13,7 @@ mod send;
 pub(crate) mod simulate;
 mod wait;
 mod watch;
+mod when;
 
 use crate::exit::{Exit, Failure};
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -51,6 +53,8 @@ enum Verb {
     Watch(watch::Args),
     /// Wait until an event happens; with a command, listen first, then run it, then wait
     Wait(wait::Args),
+    /// Show the history: what happened to all machines, and what happens
+    Log(log::Args),
     /// Execute one QMP command and print its reply, and the event that it leads to
     Send(send::Args),
     /// Start a QEMU, show its events, and end with what became of the guest
@@ -77,6 +81,7 @@ impl Cli {
             Verb::Demo(args) => block_on(demo::run(args)),
             Verb::Watch(args) => block_on(watch::run(args)),
             Verb::Wait(args) => block_on(wait::run(args)),
+            Verb::Log(args) => block_on(log::run(args)),
             Verb::Send(args) => block_on(send::run(args)),
             Verb::Run(args) => block_on(run::run(args)),
             Verb::AttachArgs(args) => block_on(attach_args::run(args)),

@@ -13,16 +13,20 @@
 
 pub(crate) mod absence;
 pub(crate) mod attach;
+pub(crate) mod control;
 pub(crate) mod discover;
+pub(crate) mod follow;
 pub(crate) mod handover;
 pub(crate) mod identity;
 pub(crate) mod managers;
+pub(crate) mod outbox;
 pub(crate) mod process;
 mod readiness;
 pub(crate) mod recorder;
 pub(crate) mod roster;
 pub(crate) mod source;
 pub(crate) mod systemd;
+pub(crate) mod tail;
 
 use crate::told::Told;
 use absence::Absences;

@@ -6,6 +6,8 @@
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use qev_qmp::Timestamp;
 use qev_record::{Record, Severity, plain};
 use std::io::{self, Write as _};
@@ -38,8 +40,18 @@ pub(crate) struct Closed;
 impl Printer {
     /// Starts the thread. Columns are as wide as the longest of these names.
     pub(crate) fn start(format: Format, names: usize) -> Printer {
+        Printer::printing(Lines { format, machine: names, event: 18 }, None)
+    }
+
+    /// The same for records of more than one day: in text a line says the date wherever it changes.
+    pub(crate) fn with_dates(format: Format) -> Printer {
+        let dates = (format == Format::Text).then(Dates::default);
+        Printer::printing(Lines { format, machine: 8, event: 18 }, dates)
+    }
+
+    fn printing(lines: Lines, dates: Option<Dates>) -> Printer {
         let (records, queue) = mpsc::channel(QUEUE);
-        let thread = std::thread::spawn(move || print(queue, Lines { format, machine: names, event: 18 }));
+        let thread = std::thread::spawn(move || print(queue, lines, dates));
         Printer { records, thread }
     }
 
@@ -62,9 +74,12 @@ impl Printer {
     }
 }
 
-fn print(mut queue: mpsc::Receiver<Record>, mut lines: Lines) -> io::Result<()> {
+fn print(mut queue: mpsc::Receiver<Record>, mut lines: Lines, mut dates: Option<Dates>) -> io::Result<()> {
     let mut out = anstream::stdout();
     while let Some(record) = queue.blocking_recv() {
+        if let Some(date) = dates.as_mut().and_then(|dates| dates.line(&record)) {
+            out.write_all(date.as_bytes())?;
+        }
         let line = lines.line(&record);
         out.write_all(line.as_bytes())?;
         // Nobody should wait for a line that is there: only what is queued behind it is worth waiting for.
@@ -103,12 +118,32 @@ impl Lines {
         format!(
             "{machine:<machines$}  {time}  {style}{severity:<8}{style:#}  {what:<events$}  {style}{summary}{style:#}\n",
             machines = self.machine,
-            time = time_of_day(record.timestamp.filter(|time| time.micros().is_some()).unwrap_or(record.received)),
+            time = time_of_day(shown_time(record)),
             severity = record.severity,
             events = self.event,
             summary = plain::phrase(&record.summary),
         )
     }
+}
+
+/// Says the date where it changes.
+#[derive(Debug, Default)]
+struct Dates {
+    last: Option<Date>,
+}
+
+impl Dates {
+    fn line(&mut self, record: &Record) -> Option<String> {
+        let micros = shown_time(record).micros().unwrap_or_default();
+        let date = jiff::Timestamp::from_microsecond(micros).ok()?.to_zoned(TimeZone::system()).date();
+        let changed = self.last.replace(date) != Some(date);
+        changed.then(|| format!("{0}-- {1} --{0:#}\n", Style::new().bold(), date.strftime("%a %F")))
+    }
+}
+
+/// The time that people see: when it happened, if that is known, else when it was received.
+fn shown_time(record: &Record) -> Timestamp {
+    record.timestamp.filter(|time| time.micros().is_some()).unwrap_or(record.received)
 }
 
 /// The colour of a severity. The word stands beside it, so that nothing is said by colour alone.
@@ -129,7 +164,7 @@ fn time_of_day(time: Timestamp) -> String {
     let micros = time.micros().unwrap_or_default();
     match jiff::Timestamp::from_microsecond(micros) {
         Ok(time) => {
-            let time = time.to_zoned(jiff::tz::TimeZone::system());
+            let time = time.to_zoned(TimeZone::system());
             format!("{}.{:03}", time.strftime("%H:%M:%S"), time.millisecond())
         }
         Err(_) => "--:--:--.---".to_owned(),

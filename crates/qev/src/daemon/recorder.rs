@@ -1,24 +1,250 @@
-//! From machines to the journal: each machine has an outbox with a bound, one thread commits what is in them in groups.
+//! The recorder: one thread owns the journal, takes from all outboxes, commits in groups, publishes.
+//!
+//! ```text
+//!   take ──► commit ──► published ──► take …            within 2 ms of what is quiet
+//!              │ fails
+//!              └─► told once, 50 ms to 1 s later again, in smaller groups; told again when it works
+//! ```
+//!
+//! A group is what came while the one before was written. A commit that fails costs nothing: its records stand in their
+//! outboxes until they are on disk, or until [`super::outbox`] has to make room.
 
+use super::follow::{Follow, Wanted};
+pub(crate) use super::outbox::Outbox;
+use super::outbox::{Depot, Limits, Taken, mind};
+use super::tail::{Cursor, Tail};
+use crate::exit::tell;
+use crate::printer::now;
+use qev_journal::{Journal, Reader};
+use qev_qmp::Timestamp;
 use qev_record::Record;
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Groups are not written closer together than this while they are small: the disk has better things to do.
+const BETWEEN: Duration = Duration::from_millis(2);
+const SMALL: usize = 256;
+
+/// How soon a commit that failed is tried again, at first and at last.
+const AGAIN: Duration = Duration::from_millis(50);
+const AGAIN_AT_LAST: Duration = Duration::from_secs(1);
+
+/// How often old segments are looked for.
+const RETAIN: Duration = Duration::from_secs(60);
+
+/// How long what is left is tried to be committed when the daemon ends.
+const LAST_TRIES: Duration = Duration::from_secs(5);
 
 /// The way from machines to the journal. Clones are for the same one.
 #[derive(Clone, Debug)]
-pub(crate) struct Recorder {}
+pub(crate) struct Recorder {
+    depot: Arc<Depot>,
+    reader: Reader,
+}
 
-/// One machine's way to the journal.
+/// The recorder's thread.
 #[derive(Debug)]
-pub(crate) struct Outbox {}
+pub(crate) struct Running {
+    depot: Arc<Depot>,
+    ended: oneshot::Receiver<()>,
+}
 
-impl Recorder {
-    /// An outbox for one session of one machine.
-    pub(crate) fn outbox(&self) -> Outbox {
-        Outbox {}
+/// Where groups are committed: the journal, and in tests one that fails when it is told to.
+pub(crate) trait Store: Send + 'static {
+    /// Commits a group and numbers it, or does neither.
+    fn append(&mut self, records: &mut [Record]) -> Result<(), Box<dyn Error>>;
+    /// Deletes what is old. What it found and mended since it was asked last, in words.
+    fn retain(&mut self, now: Timestamp) -> Result<Vec<String>, Box<dyn Error>>;
+}
+
+/// A journal, and how many of its findings were told.
+struct Kept {
+    journal: Journal,
+    told: usize,
+}
+
+impl Store for Kept {
+    fn append(&mut self, records: &mut [Record]) -> Result<(), Box<dyn Error>> {
+        Ok(self.journal.append(records)?)
+    }
+
+    fn retain(&mut self, now: Timestamp) -> Result<Vec<String>, Box<dyn Error>> {
+        self.journal.retain(now)?;
+        let news = self.journal.findings().iter().skip(self.told).map(ToString::to_string).collect();
+        self.told = self.journal.findings().len();
+        Ok(news)
     }
 }
 
-impl Outbox {
-    /// Puts a record in. At the outbox's bound it waits for the journal, 5 s at most; then room is made by dropping what
-    /// matters least, which a gap record tells.
-    pub(crate) async fn put(&self, _record: Record) {}
+impl Recorder {
+    /// Starts the thread, and a task in this runtime that minds it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no thread to be had, or the journal's directory cannot be read.
+    pub(crate) fn start(journal: Journal) -> io::Result<(Recorder, Running)> {
+        let reader = Reader::open(journal.dir()).map_err(io::Error::other)?;
+        let last = journal.last_seq().unwrap_or(0);
+        let told = journal.findings().len();
+        Recorder::start_with(Kept { journal, told }, Tail::new(last), reader, Limits::default())
+    }
+
+    pub(crate) fn start_with(
+        store: impl Store,
+        tail: Tail,
+        reader: Reader,
+        limits: Limits,
+    ) -> io::Result<(Recorder, Running)> {
+        let depot = Depot::new(limits, tail);
+        let (end, ended) = oneshot::channel();
+        let of_thread = Arc::clone(&depot);
+        std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
+            record(&of_thread, store);
+            of_thread.tail.close();
+            // Nobody may be waiting for it.
+            let _ = end.send(());
+        })?;
+        tokio::spawn(mind(Arc::downgrade(&depot)));
+        Ok((Recorder { depot: Arc::clone(&depot), reader }, Running { depot, ended }))
+    }
+
+    /// An outbox for one session of one machine.
+    pub(crate) fn outbox(&self) -> Outbox {
+        self.depot.outbox()
+    }
+
+    /// The records that are wanted, from behind this number on, for ever.
+    pub(crate) fn follow(&self, wanted: Wanted, after: u64) -> Follow {
+        let cursor = Cursor { seq: after, ..self.depot.tail.end() };
+        Follow::new(Arc::clone(&self.depot), self.reader.clone(), wanted, cursor)
+    }
+
+    /// The number of the last record that is on disk, 0 when there is none.
+    pub(crate) fn last(&self) -> u64 {
+        self.depot.tail.end().seq
+    }
+
+    /// To read the journal with.
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+impl Running {
+    /// Commits what was put in and ends. What is put in later is lost.
+    pub(crate) async fn stop(self) {
+        self.depot.close();
+        // That it is gone is the end, too.
+        let _ = self.ended.await;
+    }
+}
+
+fn record(depot: &Depot, mut store: impl Store) {
+    let mut failures = Failures::default();
+    let mut retained = Instant::now();
+    loop {
+        if retained.elapsed() >= RETAIN {
+            retained = Instant::now();
+            failures.retained(store.retain(now()));
+        }
+        let group = match depot.take(RETAIN) {
+            Taken::Group(group) => group,
+            Taken::Nothing => continue,
+            Taken::Closed => return,
+        };
+        let size = group.len();
+        let mut records: Vec<Record> = group.iter().map(|record| Record::clone(record)).collect();
+        drop(group);
+        match store.append(&mut records) {
+            Ok(()) => {
+                let was_in_trouble = depot.committed(records);
+                failures.ended(was_in_trouble, depot);
+                if size < SMALL {
+                    depot.pause(BETWEEN);
+                }
+            }
+            Err(error) => {
+                depot.failed();
+                let is_closed = depot.pause(failures.failed(&*error));
+                if is_closed && failures.is_too_late() {
+                    let left = depot.lock().queues.waiting();
+                    tell(&format!("{left} records are lost: the journal could not be written to the end"));
+                    return;
+                }
+                if is_closed {
+                    // Nothing interrupts us any more.
+                    std::thread::sleep(AGAIN);
+                }
+            }
+        }
+    }
+}
+
+/// What is told about commits that fail: that they do, once, and that they do no longer.
+#[derive(Debug, Default)]
+struct Failures {
+    pause: Option<Duration>,
+    /// Since when it fails although no more is put in.
+    last_tries: Option<Instant>,
+    dropped: u64,
+    retain_failed: bool,
+}
+
+impl Failures {
+    /// How soon to try again.
+    fn failed(&mut self, error: &dyn Error) -> Duration {
+        if self.pause.is_none() {
+            tell(&format!("the journal cannot be written, it is tried again: {}", in_words(error)));
+        }
+        let pause = self.pause.map_or(AGAIN, |pause| pause.saturating_mul(2).min(AGAIN_AT_LAST));
+        self.pause = Some(pause);
+        pause
+    }
+
+    fn ended(&mut self, was_in_trouble: bool, depot: &Depot) {
+        if self.pause.take().is_none() && !was_in_trouble {
+            return;
+        }
+        let dropped = depot.lock().queues.dropped();
+        let new = dropped.saturating_sub(std::mem::replace(&mut self.dropped, dropped));
+        match new {
+            0 => tell("the journal is written again: nothing was lost"),
+            1 => tell("the journal is written again: 1 record was lost, a gap says which"),
+            new => tell(&format!("the journal is written again: {new} records were lost, gaps say which")),
+        }
+    }
+
+    fn is_too_late(&mut self) -> bool {
+        self.last_tries.get_or_insert_with(Instant::now).elapsed() >= LAST_TRIES
+    }
+
+    fn retained(&mut self, retained: Result<Vec<String>, Box<dyn Error>>) {
+        match retained {
+            Ok(news) => {
+                self.retain_failed = false;
+                for finding in news {
+                    tell(&finding);
+                }
+            }
+            Err(error) if !self.retain_failed => {
+                self.retain_failed = true;
+                tell(&format!("old segments cannot be deleted: {}", in_words(&*error)));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// An error with what caused it.
+pub(crate) fn in_words(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        words.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    words
 }

@@ -1,0 +1,201 @@
+//! Readers: each is a cursor over the journal, and what it costs to be slow only it pays.
+//!
+//! ```text
+//!   behind the tail ──► pages of the journal, on a thread that may block ──► within the tail ──► waits for news
+//!         ▲                                                                       │
+//!         └───────────────────────── was too slow ────────────────────────────────┘
+//! ```
+
+use super::outbox::Depot;
+use super::tail::{Cursor, Look};
+use qev_journal::{Query, Reader, Records};
+use qev_record::{Filter, Record};
+use std::any::Any;
+use std::pin::pin;
+use std::sync::Arc;
+
+/// A page has this many records, or this many bytes, and at least one record.
+const PAGE_RECORDS: usize = 512;
+const PAGE_BYTES: usize = 1 << 20;
+
+/// Which records a reader wants.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) filter: Filter,
+    /// What is no event is wanted, too, if its machine, severity and time are: that a machine is gone, that events are
+    /// missing.
+    pub(crate) others: bool,
+}
+
+impl Wanted {
+    pub(crate) fn wants(&self, record: &Record) -> bool {
+        if self.others && record.event.is_none() {
+            return self.of_others().matches(record);
+        }
+        self.filter.matches(record)
+    }
+
+    /// What may be wanted, as the journal can be asked for it.
+    pub(crate) fn in_journal(&self) -> Filter {
+        if self.others { self.of_others() } else { self.filter.clone() }
+    }
+
+    fn of_others(&self) -> Filter {
+        Filter { events: Vec::new(), wheres: Vec::new(), ..self.filter.clone() }
+    }
+}
+
+/// What a reader gets.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Record(Arc<Record>),
+    /// Something could not be read; what follows is behind it.
+    Problem(String),
+}
+
+/// A reader that follows.
+#[derive(Debug)]
+pub(crate) struct Follow {
+    depot: Arc<Depot>,
+    reader: Reader,
+    wanted: Wanted,
+    cursor: Cursor,
+    /// What is being read from the journal, and up to where.
+    pages: Option<(Pages, u64)>,
+    guard: Guard,
+}
+
+/// What lives as long as a thread reads for a reader, be that there or not.
+pub(crate) type Guard = Option<Arc<dyn Any + Send + Sync>>;
+
+impl Follow {
+    pub(super) fn new(depot: Arc<Depot>, reader: Reader, wanted: Wanted, cursor: Cursor) -> Follow {
+        Follow { depot, reader, wanted, cursor, pages: None, guard: None }
+    }
+
+    /// Keeps this for as long as there is something to read for.
+    pub(crate) fn guarded(self, guard: Guard) -> Follow {
+        Follow { guard, ..self }
+    }
+
+    /// The next that are wanted, at least one, as soon as there are some; `None` when the daemon ends. Nothing is lost
+    /// when this future is dropped.
+    pub(crate) async fn next(&mut self) -> Option<Vec<Item>> {
+        loop {
+            if let Some((pages, last)) = &mut self.pages {
+                match pages.next().await {
+                    Some(page) => return Some(page),
+                    None => {
+                        self.cursor.seq = *last;
+                        self.pages = None;
+                    }
+                }
+            }
+            let news = self.depot.tail.news();
+            let mut news = pin!(news);
+            news.as_mut().enable();
+            match self.depot.tail.look(&mut self.cursor) {
+                Look::Records(records) => {
+                    let wanted = records.into_iter().filter(|record| self.wanted.wants(record));
+                    let wanted: Vec<_> = wanted.map(Item::Record).collect();
+                    if !wanted.is_empty() {
+                        return Some(wanted);
+                    }
+                }
+                Look::Behind(last) => {
+                    let query = Query { after: Some(self.cursor.seq), ..up_to(last) };
+                    self.pages = Some((Pages::new(&self.reader, self.wanted.clone(), query, self.guard.clone()), last));
+                }
+                Look::Nothing => news.await,
+                Look::End => return None,
+            }
+        }
+    }
+}
+
+/// What is committed now, and not what comes while it is read.
+pub(crate) fn up_to(last: u64) -> Query {
+    Query { before: Some(last.saturating_add(1)), ..Query::default() }
+}
+
+/// Records of the journal, a page at a time. No thread and no lock is held between pages.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    state: State,
+    wanted: Wanted,
+    left: u64,
+    guard: Guard,
+}
+
+#[derive(Debug)]
+enum State {
+    /// To be begun.
+    Query(Reader, Box<Query>),
+    Records(Box<Records>),
+    /// Under way: the future of an earlier call was dropped.
+    Reading(tokio::task::JoinHandle<(Vec<Item>, Option<Box<Records>>)>),
+    End,
+}
+
+impl Pages {
+    /// The records that are wanted, of those that the query is about; its filter and limit are set here.
+    pub(crate) fn new(reader: &Reader, wanted: Wanted, query: Query, guard: Guard) -> Pages {
+        let left = query.limit.unwrap_or(u64::MAX);
+        let query = Query { filter: wanted.in_journal(), limit: None, ..query };
+        Pages { state: State::Query(reader.clone(), Box::new(query)), wanted, left, guard }
+    }
+
+    /// The next page, which is not empty; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<Vec<Item>> {
+        loop {
+            let reading = match std::mem::replace(&mut self.state, State::End) {
+                State::End => return None,
+                State::Reading(reading) => reading,
+                begun => {
+                    let (wanted, left, guard) = (self.wanted.clone(), self.left, self.guard.clone());
+                    tokio::task::spawn_blocking(move || {
+                        let records = match begun {
+                            State::Query(reader, query) => Some(Box::new(reader.records(&query))),
+                            State::Records(records) => Some(records),
+                            _ => None,
+                        };
+                        let page = records.map_or_else(|| (Vec::new(), None), |records| page(records, &wanted, left));
+                        drop(guard);
+                        page
+                    })
+                }
+            };
+            self.state = State::Reading(reading);
+            let State::Reading(reading) = &mut self.state else { return None };
+            let (page, records) = match reading.await {
+                Ok(read) => read,
+                Err(error) => (vec![Item::Problem(format!("reading the journal was cut off: {error}"))], None),
+            };
+            let found = page.iter().filter(|item| matches!(item, Item::Record(_))).count();
+            self.left = self.left.saturating_sub(u64::try_from(found).unwrap_or(u64::MAX));
+            self.state = records.filter(|_| self.left > 0).map_or(State::End, State::Records);
+            if !page.is_empty() {
+                return Some(page);
+            }
+        }
+    }
+}
+
+/// A page; and the rest, unless this was the end.
+fn page(mut records: Box<Records>, wanted: &Wanted, left: u64) -> (Vec<Item>, Option<Box<Records>>) {
+    let room = usize::try_from(left).unwrap_or(usize::MAX).min(PAGE_RECORDS);
+    let (mut page, mut bytes) = (Vec::new(), 0_usize);
+    while page.len() < room && bytes < PAGE_BYTES {
+        match records.next() {
+            Some(Ok(record)) => {
+                if wanted.wants(&record) {
+                    bytes = bytes.saturating_add(super::outbox::weight(&record));
+                    page.push(Item::Record(Arc::new(record)));
+                }
+            }
+            Some(Err(error)) => page.push(Item::Problem(super::recorder::in_words(&error))),
+            None => return (page, None),
+        }
+    }
+    (page, Some(records))
+}
