@@ -1,6 +1,7 @@
 //! The command line: verbs, a file each, and the options that are the same everywhere.
 
 pub(crate) mod attach_args;
+mod by_name;
 mod check_config;
 pub(crate) mod demo;
 pub(crate) mod duration;
@@ -25,7 +26,8 @@ use std::os::unix::fs::FileTypeExt as _;
 #[derive(Debug, Parser)]
 #[command(name = "qev", version, about, long_about = None, max_term_width = 100)]
 #[command(after_help = "\
-A TARGET is unix:PATH, tcp:HOST:PORT or fd:N as QEMU writes them, or a path. fd:N is a descriptor that qev was
+A TARGET is unix:PATH, tcp:HOST:PORT or fd:N as QEMU writes them, a path, or the name of a machine that the
+daemon holds. fd:N is a descriptor that qev was
 started with: a socket whose other end a QEMU has (-chardev socket,fd=N).
 
 Exit codes:

@@ -190,7 +190,7 @@ impl Show {
                 let reader = Reader::open(&journal_dir(&self.state_dir))?;
                 let last = last_in(&reader)?;
                 let query = Query { after: log.after, newest_first: log.newest_first, limit: log.limit, ..up_to(last) };
-                let mut pages = Pages::new(&reader, log.wanted.clone(), query, None);
+                let mut pages = Pages::new(&reader, log.wanted.clone(), &query, None);
                 while let Some(page) = pages.next().await {
                     for item in page {
                         match item {
@@ -261,7 +261,7 @@ impl Show {
         };
         let last = last_in(&reader)?;
         let query = Query { after: Some(*after), ..up_to(last) };
-        let mut pages = Pages::new(&reader, self.wanted.clone(), query, None);
+        let mut pages = Pages::new(&reader, self.wanted.clone(), &query, None);
         while let Some(page) = pages.next().await {
             for item in page {
                 match item {

@@ -83,6 +83,13 @@ fn arguments(text: &str) -> Result<Json, NotArguments> {
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    if let Target::Machine(name) = &args.target {
+        let name = plain::name(name);
+        return Err(Failure::usage(format!(
+            "'{name}' is the name of a machine, and commands go to its monitor's socket: give unix:PATH, tcp:HOST:PORT, \
+             fd:N or a path"
+        )));
+    }
     let deadline = Instant::now().checked_add(args.timeout);
     let options = ConnectOptions::default().greeting_timeout(args.timeout.min(Duration::from_secs(5)));
     let (client, events) = Client::connect(&args.target, options).await?;

@@ -10,7 +10,11 @@
 //! Events count from the moment at which the connection stands, so one that comes while the command still runs is one
 //! that was waited for; the command is let finish. It is ended only when the time is over.
 
+mod source;
+
+use super::by_name::{Absence, ByName};
 use super::duration;
+use super::log::state_dir;
 use crate::exit::{Exit, Failure, tell};
 use crate::monitor::{Monitor, ROOM, file_name, hostname};
 use crate::printer::{Format, Printer};
@@ -18,7 +22,9 @@ use qev_link::{Client, ConnectError, ConnectOptions, Events, Target};
 use qev_record::filter::{Glob, Where};
 use qev_record::{Filter, Kind, Record, Severity, plain};
 use rustix::process::{Pid, kill_process};
+use source::{Said, Source, next_record};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::process::{Child, Command};
@@ -37,16 +43,19 @@ counts. A socket that is not there yet is waited for.
 
     qev wait vm.sock DEVICE_DELETED -w data.device=d1 -- ssh vm eject-it
     qev wait vm.sock 'GUEST_*' SHUTDOWN --timeout 5m
+    qev wait web1 SHUTDOWN --after 17        a machine of the daemon; its history after 17 counts
+
+A machine by name that is not there yet is waited for as well. The daemon must run.
 
 Exit codes:
     0  the event came, and COMMAND ended with 0
     N  COMMAND's own status when that is not 0, at once and whatever came; 128+N when signal N ended
        it, 126 when it cannot be run, 127 when there is no such command
-    4  the machine went away before the event came
+    4  the machine, or the daemon, went away before the event came
   124  the time is over; COMMAND is ended then
   and those of qev --help")]
 pub(crate) struct Args {
-    /// The monitor: unix:PATH, tcp:HOST:PORT, fd:N or a path
+    /// The monitor: unix:PATH, tcp:HOST:PORT, fd:N, a path, or the name of a machine that the daemon holds
     #[arg(value_parser = super::target())]
     target: Target,
 
@@ -70,6 +79,14 @@ pub(crate) struct Args {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
     count: u64,
 
+    /// Of a machine by name: what the journal has behind this sequence number counts, too
+    #[arg(long, value_name = "SEQ", conflicts_with = "command")]
+    after: Option<u64>,
+
+    /// Where the daemon keeps its state, for a machine by name
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
     /// Give up after this time, with status 124; the command's time and that of a missing socket included
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     timeout: Option<Duration>,
@@ -82,10 +99,25 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let printer = Printer::start(args.output, file_name(&args.target).chars().count());
     let timeout = args.timeout;
+    let (said, after) = (args.state_dir.clone(), args.after);
     let mut wait = Wait::new(args);
+    let by_name = match &wait.target {
+        Target::Machine(name) => Some(ByName { name: name.clone(), state_dir: state_dir(said)? }),
+        _ if after.is_some() => {
+            let error = "--after needs the name of a machine: only the daemon numbers what happened";
+            return Err(Failure::usage(error));
+        }
+        _ => None,
+    };
+    let waited = async {
+        match &by_name {
+            Some(machine) => wait.run_by_name(machine, after, &printer).await,
+            None => wait.run(&printer).await,
+        }
+    };
     let ended = match timeout {
-        None => wait.run(&printer).await,
-        Some(timeout) => match tokio::time::timeout(timeout, wait.run(&printer)).await {
+        None => waited.await,
+        Some(timeout) => match tokio::time::timeout(timeout, waited).await {
             Ok(ended) => ended,
             Err(_) => Ok(wait.give_up(timeout).await),
         },
@@ -116,13 +148,50 @@ impl Wait {
     async fn run(&mut self, printer: &Printer) -> Result<Exit, Failure> {
         let (client, events) = self.connect().await?;
         let monitor = Monitor::of(&client, &hostname(), || file_name(&self.target)).await;
+        self.act(Source::Monitor { monitor: &monitor, events }, printer).await
+    }
+
+    /// The same for a machine that the daemon holds: it is asked for what it records from now on before the command is
+    /// started. What stands in the journal is looked at first, when a number is given.
+    async fn run_by_name(&mut self, machine: &ByName, after: Option<u64>, printer: &Printer) -> Result<Exit, Failure> {
+        let sight = machine.look().await?;
+        let mut is_gone = false;
+        let mut behind = sight.last;
+        if let Some(after) = after {
+            let mut history = machine.records(after, false).await?;
+            while let Some(record) = next_record(&mut history).await? {
+                behind = record.seq.unwrap_or(behind).max(behind);
+                match record.kind {
+                    Kind::Detached => is_gone = true,
+                    Kind::Attached => is_gone = false,
+                    _ => {}
+                }
+                self.look_at(*record, printer).await;
+                if self.left == 0 {
+                    return Ok(Exit::Done);
+                }
+            }
+        }
+        if let Some(absence) = machine.look().await?.absence {
+            if is_gone && matches!(absence, Absence::NotAttached { .. }) {
+                tell(&format!("{absence}, and went away before {}", self.wanted()));
+                return Ok(Exit::Gone);
+            }
+            tell(&format!("waiting: {absence}"));
+        }
+        let answers = machine.records(behind, true).await?;
+        self.act(Source::Daemon { machine, answers, left: None }, printer).await
+    }
+
+    /// Starts the command, and listens.
+    async fn act(&mut self, source: Source<'_>, printer: &Printer) -> Result<Exit, Failure> {
         // Before the command is there: it must not be left behind.
         let terminated = match self.command.is_empty() {
             true => None,
             false => Some(signal(SignalKind::terminate()).map_err(|error| Failure::new(Exit::Failed, error))?),
         };
         self.start_command()?;
-        self.listen(&monitor, events, terminated, printer).await
+        self.listen(source, terminated, printer).await
     }
 
     /// Connects and negotiates, as soon as there is something to connect to.
@@ -165,8 +234,7 @@ impl Wait {
     /// Until the command has ended and the events have come.
     async fn listen(
         &mut self,
-        monitor: &Monitor,
-        mut events: Events,
+        mut source: Source<'_>,
         mut terminated: Option<Signal>,
         printer: &Printer,
     ) -> Result<Exit, Failure> {
@@ -177,7 +245,7 @@ impl Wait {
                     return Ok(Exit::Done);
                 }
                 if let Some(reason) = gone {
-                    tell(&format!("{}: {reason} before {}", plain::name(monitor.machine()), self.wanted()));
+                    tell(&format!("{}: {reason} before {}", plain::name(source.machine()), self.wanted()));
                     return Ok(Exit::Gone);
                 }
             }
@@ -189,10 +257,9 @@ impl Wait {
                         return Ok(Exit::of_command(status));
                     }
                 }
-                item = events.next(), if gone.is_none() => match monitor.record(&item) {
-                    Some(record) if record.kind == Kind::Detached => gone = record.reason,
-                    Some(record) => self.look_at(record, printer).await,
-                    None => {}
+                said = source.next(), if gone.is_none() => match said {
+                    Said::Record(record) => self.look_at(*record, printer).await,
+                    Said::Gone(reason) => gone = Some(reason),
                 },
                 // Passed on: what the command ends with is what we end with. Without it we would leave it behind.
                 Some(()) = async { terminated.as_mut()?.recv().await } => match &self.child {

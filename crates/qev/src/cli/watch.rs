@@ -3,10 +3,13 @@
 //! Each monitor has a task that turns what it says into records, whether we connected to it ([`dial_out`]) or it to us
 //! ([`dial_in`]); one loop selects and counts them; a thread prints.
 
+mod by_name;
 mod dial_in;
 mod dial_out;
 
+use super::by_name::ByName;
 use super::duration;
+use super::log::state_dir;
 use super::select::Select;
 use crate::exit::{Exit, Failure, tell};
 use crate::introspect;
@@ -27,13 +30,15 @@ const QUEUE: usize = 256;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-It ends with 4 when its last monitor is gone; with --reconnect or --attach it goes on until it is ended.
+It ends with 4 when its last monitor is gone (or the daemon, of a machine by name); with --reconnect or --attach it goes \
+on until it is ended.
 
     qev watch --reconnect vm.sock            connects again when the machine comes back, and shows the gap
     qev watch --validate -o json vm.sock     a record has 'departs' where QEMU's schema says otherwise
+    qev watch web1                           a machine by the name under which the daemon holds it
     qev watch --attach /run/qev/attach.sock  QEMUs connect to it: qev attach-args says what to add to them")]
 pub(crate) struct Args {
-    /// The monitors to watch: unix:PATH, tcp:HOST:PORT, fd:N or a path
+    /// The monitors to watch: unix:PATH, tcp:HOST:PORT, fd:N, a path, or the name of a machine that the daemon holds
     #[arg(required_unless_present = "attach", value_name = "TARGET", value_parser = super::target())]
     targets: Vec<Target>,
 
@@ -60,6 +65,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     timeout: Option<Duration>,
 
+    /// Where the daemon keeps its state, for machines by name
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
     /// What records look like
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -69,6 +78,7 @@ pub(crate) struct Args {
 enum Note {
     Record(Box<Record>),
     NotConnected(ConnectError),
+    NotWatched(by_name::NotWatched),
 }
 
 /// How monitors are followed.
@@ -95,7 +105,16 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     }
     let how = How { reconnect: args.reconnect, validate: args.validate };
     for target in args.targets {
-        tokio::spawn(dial_out::follow(target, Arc::clone(&host), how, notes.clone()));
+        if let Target::Machine(name) = target {
+            if args.validate {
+                let error = "--validate asks the monitor itself: give its socket instead of a name";
+                return Err(Failure::usage(error));
+            }
+            let machine = ByName { name, state_dir: state_dir(args.state_dir.clone())? };
+            tokio::spawn(by_name::follow(machine, args.reconnect, notes.clone()));
+        } else {
+            tokio::spawn(dial_out::follow(target, Arc::clone(&host), how, notes.clone()));
+        }
     }
     drop(notes);
 
@@ -146,6 +165,10 @@ async fn watch(
     while let Some(note) = queue.recv().await {
         match note {
             Note::NotConnected(error) => {
+                let exit = Failure::from(error).report();
+                failed = failed.or(Some(exit));
+            }
+            Note::NotWatched(error) => {
                 let exit = Failure::from(error).report();
                 failed = failed.or(Some(exit));
             }

@@ -19,6 +19,8 @@
 
 pub(crate) mod client;
 pub(crate) mod request;
+#[cfg(test)]
+mod tests;
 
 use super::follow::{Item, Pages, up_to};
 use super::recorder::Recorder;
@@ -188,7 +190,7 @@ impl Client {
             }
         } else {
             let query = Query { after: log.after, newest_first: log.newest_first, limit: log.limit, ..up_to(last) };
-            let mut pages = Pages::new(self.recorder.reader(), log.wanted, query, Some(place));
+            let mut pages = Pages::new(self.recorder.reader(), log.wanted, &query, Some(place));
             while let Some(page) = pages.next().await {
                 self.write(page, &mut left).await?;
             }

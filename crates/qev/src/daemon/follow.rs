@@ -104,7 +104,8 @@ impl Follow {
                 }
                 Look::Behind(last) => {
                     let query = Query { after: Some(self.cursor.seq), ..up_to(last) };
-                    self.pages = Some((Pages::new(&self.reader, self.wanted.clone(), query, self.guard.clone()), last));
+                    self.pages =
+                        Some((Pages::new(&self.reader, self.wanted.clone(), &query, self.guard.clone()), last));
                 }
                 Look::Nothing => news.await,
                 Look::End => return None,
@@ -139,9 +140,9 @@ enum State {
 
 impl Pages {
     /// The records that are wanted, of those that the query is about; its filter and limit are set here.
-    pub(crate) fn new(reader: &Reader, wanted: Wanted, query: Query, guard: Guard) -> Pages {
+    pub(crate) fn new(reader: &Reader, wanted: Wanted, query: &Query, guard: Guard) -> Pages {
         let left = query.limit.unwrap_or(u64::MAX);
-        let query = Query { filter: wanted.in_journal(), limit: None, ..query };
+        let query = Query { filter: wanted.in_journal(), limit: None, ..query.clone() };
         Pages { state: State::Query(reader.clone(), Box::new(query)), wanted, left, guard }
     }
 

@@ -9,6 +9,9 @@
 //! A group is what came while the one before was written. A commit that fails costs nothing: its records stand in their
 //! outboxes until they are on disk, or until [`super::outbox`] has to make room.
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use super::follow::{Follow, Wanted};
 pub(crate) use super::outbox::Outbox;
 use super::outbox::{Depot, Limits, Taken, mind};

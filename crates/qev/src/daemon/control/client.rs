@@ -125,11 +125,16 @@ pub(crate) async fn machines(state_dir: &Path) -> Result<(Vec<Machine>, u64), As
 }
 
 impl Answers {
+    /// That the daemon ended.
+    pub(crate) fn gone(&self) -> AskError {
+        AskError::Gone { path: self.path.clone() }
+    }
+
     /// The next answer. Nothing is lost when this future is dropped.
     pub(crate) async fn next(&mut self) -> Result<Answer, AskError> {
         let read = self.stream.read_until(b'\n', &mut self.line).await;
         if read.is_err() || self.line.last() != Some(&b'\n') {
-            return Err(AskError::Gone { path: self.path.clone() });
+            return Err(self.gone());
         }
         let line = std::mem::take(&mut self.line);
         let line = String::from_utf8_lossy(&line);

@@ -1,0 +1,205 @@
+//! The recorder with a journal of files, which fails when it is told to.
+
+use super::*;
+use crate::daemon::follow::Item;
+use proptest::prelude::*;
+use qev_journal::{Options, Query, Synchronous};
+use qev_qmp::Message;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// A folder that goes away with the test.
+pub(crate) struct Scratch(pub(crate) PathBuf);
+
+impl Scratch {
+    pub(crate) fn new() -> Scratch {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("qev-recorder-{}-{count}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) fn event(machine: &str, name: &str, n: u64) -> Record {
+    let line = format!(r#"{{"event": "{name}", "data": {{"n": {n}, "action": "pause"}}}}"#);
+    let Ok(Message::Event(event)) = Message::decode(line.as_bytes()) else { panic!("{line}") };
+    Record::event("h1", machine, now(), &event)
+}
+
+fn number(record: &Record) -> u64 {
+    record.data.as_ref().and_then(|data| data.get("n")).and_then(|n| n.as_text().parse().ok()).expect("a number")
+}
+
+/// A journal on which commits fail for as long as it is said.
+struct Failing {
+    kept: Kept,
+    fails: Arc<AtomicBool>,
+}
+
+impl Store for Failing {
+    fn append(&mut self, records: &mut [Record]) -> Result<(), Box<dyn Error>> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err("there is no room on the disk".into());
+        }
+        self.kept.append(records)
+    }
+
+    fn retain(&mut self, now: Timestamp) -> Result<Vec<String>, Box<dyn Error>> {
+        self.kept.retain(now)
+    }
+}
+
+/// A recorder whose tail holds so many records, and the switch that makes its commits fail.
+fn start(dir: &Path, room: usize) -> (Recorder, Running, Arc<AtomicBool>) {
+    let journal = Journal::open(dir, Options::default().synchronous(Synchronous::Off)).unwrap();
+    let tail = Tail::with_room(journal.last_seq().unwrap_or(0), room);
+    let reader = Reader::open(dir).unwrap();
+    let fails = Arc::new(AtomicBool::new(false));
+    let store = Failing { kept: Kept { journal, told: 0 }, fails: Arc::clone(&fails) };
+    let (recorder, running) = Recorder::start_with(store, tail, reader, Limits::default()).unwrap();
+    (recorder, running, fails)
+}
+
+/// What a follower sees next: number, sequence number, whether it is kept.
+async fn see(follow: &mut Follow) -> Vec<(u64, Option<u64>, Option<bool>)> {
+    let items = follow.next().await.expect("the recorder runs");
+    let record = |item| match item {
+        Item::Record(record) => (number(&record), record.seq, record.durable),
+        Item::Problem(problem) => panic!("{problem}"),
+    };
+    items.into_iter().map(record).collect()
+}
+
+fn kept(dir: &Path) -> Vec<u64> {
+    let reader = Reader::open(dir).unwrap();
+    reader.records(&Query::default()).map(|record| number(&record.unwrap())).collect()
+}
+
+#[tokio::test]
+async fn what_is_put_in_is_kept_and_followers_see_it_with_its_number() {
+    let scratch = Scratch::new();
+    let (recorder, running, _) = start(&scratch.0, 100);
+    let mut follow = recorder.follow(Wanted::default(), 0);
+    let outbox = recorder.outbox();
+    for n in 1..=3 {
+        outbox.put(event("a", "STOP", n)).await;
+        assert_eq!(see(&mut follow).await, [(n, Some(n), None)]);
+    }
+    assert_eq!(recorder.last(), 3);
+    running.stop().await;
+    assert!(follow.next().await.is_none());
+    assert_eq!(kept(&scratch.0), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn stopping_commits_what_was_put_in() {
+    let scratch = Scratch::new();
+    let (recorder, running, _) = start(&scratch.0, 100);
+    let outboxes = [recorder.outbox(), recorder.outbox()];
+    for n in 0..1000 {
+        outboxes[0].put(event("a", "STOP", n)).await;
+        outboxes[1].put(event("b", "STOP", n)).await;
+    }
+    drop(outboxes);
+    running.stop().await;
+    let mut kept = kept(&scratch.0);
+    kept.sort_unstable();
+    assert_eq!(kept, (0..1000).flat_map(|n| [n, n]).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_panic_is_not_hidden_by_a_disk_that_is_full_and_is_kept_when_there_is_room() {
+    let scratch = Scratch::new();
+    let (recorder, running, fails) = start(&scratch.0, 100);
+    let mut follow = recorder.follow(Wanted::default(), 0);
+    let outbox = recorder.outbox();
+    outbox.put(event("a", "STOP", 1)).await;
+    assert_eq!(see(&mut follow).await, [(1, Some(1), None)]);
+    fails.store(true, Ordering::SeqCst);
+    outbox.put(event("a", "GUEST_PANICKED", 2)).await;
+    // Nothing but the clock goes on: seconds pass at once.
+    tokio::time::pause();
+    assert_eq!(see(&mut follow).await, [(2, None, Some(false))]);
+    tokio::time::resume();
+    fails.store(false, Ordering::SeqCst);
+    assert_eq!(see(&mut follow).await, [(2, Some(2), None)]);
+    running.stop().await;
+    assert_eq!(kept(&scratch.0), [1, 2]);
+}
+
+#[tokio::test]
+async fn who_follows_from_an_old_number_reads_the_journal_first() {
+    let scratch = Scratch::new();
+    {
+        let (recorder, running, _) = start(&scratch.0, 100);
+        let outbox = recorder.outbox();
+        for n in 1..=50 {
+            outbox.put(event("a", "STOP", n)).await;
+        }
+        running.stop().await;
+    }
+    let (recorder, running, _) = start(&scratch.0, 4);
+    let mut follow = recorder.follow(Wanted::default(), 47);
+    assert_eq!(see(&mut follow).await, [(48, Some(48), None), (49, Some(49), None), (50, Some(50), None)]);
+    recorder.outbox().put(event("a", "STOP", 51)).await;
+    assert_eq!(see(&mut follow).await, [(51, Some(51), None)]);
+    running.stop().await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Followers that start anywhere and are as slow as they like see every record once, in its order, from the tail
+    /// and from the journal.
+    #[test]
+    fn nothing_is_missed_or_seen_twice_across_the_border_of_the_tail(
+        room in 1..40_usize,
+        puts in prop::collection::vec((1..30_usize, 0..20_usize), 1..12),
+        followers in prop::collection::vec((0..5_usize, prop::collection::vec(0..60_usize, 1..10)), 1..5),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let scratch = Scratch::new();
+            let (recorder, running, _) = start(&scratch.0, room);
+            let total: u64 = puts.iter().map(|(burst, _)| *burst as u64).sum();
+            let mut tasks = Vec::new();
+            for (start, pauses) in followers {
+                let start = (start as u64).min(total);
+                let mut follow = recorder.follow(Wanted::default(), start);
+                tasks.push(tokio::spawn(async move {
+                    let mut seen = Vec::new();
+                    let mut pauses = pauses.into_iter().cycle();
+                    while seen.last().copied().unwrap_or(start) < total {
+                        for _ in 0..pauses.next().unwrap() {
+                            tokio::task::yield_now().await;
+                        }
+                        seen.extend(see(&mut follow).await.into_iter().map(|(_, seq, _)| seq.unwrap()));
+                    }
+                    assert_eq!(seen, (start + 1..=total).collect::<Vec<_>>());
+                }));
+            }
+            let outbox = recorder.outbox();
+            let mut n = 0;
+            for (burst, pause) in puts {
+                for _ in 0..burst {
+                    n += 1;
+                    outbox.put(event("a", "STOP", n)).await;
+                }
+                for _ in 0..pause {
+                    tokio::task::yield_now().await;
+                }
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+            running.stop().await;
+        });
+    }
+}
