@@ -17,7 +17,7 @@ pub(super) enum Source<'a> {
     Daemon {
         machine: &'a ByName,
         answers: Answers,
-        left: Option<Record>,
+        left: Option<Box<Record>>,
     },
 }
 
@@ -55,7 +55,7 @@ impl Source<'_> {
                     }
                 }
                 match next_record(answers).await {
-                    Ok(Some(record)) if record.kind == Kind::Detached => *left = Some(*record),
+                    Ok(Some(record)) if record.kind == Kind::Detached => *left = Some(record),
                     Ok(Some(record)) => return Said::Record(record),
                     Ok(None) => return Said::Gone("the daemon ended".to_owned()),
                     Err(error) => return Said::Gone(error.to_string()),
