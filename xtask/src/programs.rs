@@ -59,6 +59,9 @@ pub const LINTIAN: Program = Program { name: "lintian", package: "lintian", find
 pub const SYSTEMD_ANALYZE: Program =
     Program { name: "systemd-analyze", package: "systemd", find: || in_path("systemd-analyze") };
 
+/// Sets the manual, and complains of what it does not understand.
+pub const GROFF: Program = Program { name: "groff", package: "groff-base", find: || in_path("groff") };
+
 /// Everything that `cargo xtask test` needs beside Rust.
 pub const FOR_ALL_TESTS: &[Program] = &[
     QEMU,
@@ -73,6 +76,7 @@ pub const FOR_ALL_TESTS: &[Program] = &[
     STRIP,
     LINTIAN,
     SYSTEMD_ANALYZE,
+    GROFF,
 ];
 
 impl Program {

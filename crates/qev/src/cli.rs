@@ -3,10 +3,12 @@
 pub(crate) mod attach_args;
 mod by_name;
 mod check_config;
+mod completions;
 pub(crate) mod demo;
 pub(crate) mod duration;
 mod explain;
 mod log;
+mod man;
 mod replay;
 mod run;
 mod select;
@@ -16,32 +18,22 @@ mod wait;
 mod watch;
 mod when;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{self, Exit, Failure};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use qev_link::{NotATarget, Target};
 use std::os::unix::fs::FileTypeExt as _;
 
+/// What a TARGET is, for the help and the manual.
+const TARGETS: &str = "\
+A TARGET is unix:PATH, tcp:HOST:PORT or fd:N as QEMU writes them, a path, or the name of a machine that the
+daemon holds. fd:N is a descriptor that qev was started with: a socket whose other end a QEMU has
+(-chardev socket,fd=N).";
+
 /// Every QEMU event, caught, kept and delivered.
 #[derive(Debug, Parser)]
 #[command(name = "qev", version, about, long_about = None, max_term_width = 100)]
-#[command(after_help = "\
-A TARGET is unix:PATH, tcp:HOST:PORT or fd:N as QEMU writes them, a path, or the name of a machine that the
-daemon holds. fd:N is a descriptor that qev was
-started with: a socket whose other end a QEMU has (-chardev socket,fd=N).
-
-Exit codes:
-    0  done
-    1  failed
-    2  wrong usage
-    4  the machine or the connection went away
-   10  no such socket
-   11  refused: nobody is behind the socket
-   12  held by another client
-   13  a human monitor (HMP)
-   14  silent: no greeting in time
-   15  not QMP
-  124  timed out")]
+#[command(after_help = format!("{TARGETS}\n\n{}", exit::help()))]
 pub(crate) struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -74,6 +66,11 @@ enum Verb {
     /// Become a program that ends when its parent does
     #[command(hide = true)]
     Bound(crate::bound::Args),
+    /// Print what a shell needs to complete verbs and options
+    Completions(completions::Args),
+    /// Print the manual, or write its pages into a folder
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 impl Cli {
@@ -92,6 +89,8 @@ impl Cli {
             Verb::Simulate(args) => block_on(simulate::run(args)),
             Verb::Replay(args) => block_on(replay::run(args)),
             Verb::Bound(args) => crate::bound::run(&args),
+            Verb::Completions(args) => completions::run(&args),
+            Verb::Man(args) => man::run(&args),
         }
     }
 }

@@ -71,6 +71,35 @@ impl Exit {
     }
 }
 
+/// What the codes say: for the help and the manual, which both have it from here.
+const MEANINGS: [(Exit, &str); 14] = [
+    (Exit::Done, "done"),
+    (Exit::Failed, "failed"),
+    (Exit::Usage, "wrong usage"),
+    (Exit::Gone, "the machine or the connection went away"),
+    (Exit::NoSuchSocket, "no such socket"),
+    (Exit::NobodyListens, "refused: nobody is behind the socket"),
+    (Exit::Held, "held by another client"),
+    (Exit::HumanMonitor, "a human monitor (HMP)"),
+    (Exit::Silent, "silent: no greeting in time"),
+    (Exit::NotQmp, "not QMP"),
+    (Exit::Panicked, "run: the guest panicked"),
+    (Exit::FailOn, "run: an event came that --fail-on names"),
+    (Exit::GuestReset, "run: the guest reset under -no-reboot"),
+    (Exit::TimedOut, "timed out"),
+];
+
+/// Each code and what it says.
+pub(crate) fn codes() -> impl Iterator<Item = (u8, &'static str)> {
+    MEANINGS.into_iter().map(|(exit, meaning)| (exit.code(), meaning))
+}
+
+/// The codes as they stand behind the help.
+pub(crate) fn help() -> String {
+    let lines: Vec<String> = codes().map(|(code, meaning)| format!("\n  {code:>3}  {meaning}")).collect();
+    format!("Exit codes:{}", lines.concat())
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit.code())

@@ -14,9 +14,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Where the daemon of the whole host keeps its state.
-const STATE_OF_HOST: &str = "/var/lib/qev";
-const SOCKETS_OF_HOST: &str = "/run/qev";
-const CONFIG_OF_HOST: &str = "/etc/qev/config.toml";
+pub(crate) const STATE_OF_HOST: &str = "/var/lib/qev";
+pub(crate) const SOCKETS_OF_HOST: &str = "/run/qev";
+pub(crate) const CONFIG_OF_HOST: &str = "/etc/qev/config.toml";
 
 /// The default places of one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
