@@ -197,6 +197,11 @@ impl<E: Entry> Numbers<E> {
         Ok(Numbers { ids, last: None, new: Vec::new() })
     }
 
+    /// How many entries there are.
+    pub(crate) fn count(&self) -> usize {
+        self.ids.len()
+    }
+
     /// The number of a record's entry.
     pub(crate) fn of(&mut self, record: &Record) -> i64 {
         if let Some((last, id)) = &self.last

@@ -42,7 +42,8 @@ impl Reader {
     /// The records that are wanted, of those that are there now.
     ///
     /// No read transaction lasts longer than it takes to read a page of records, however slowly they are taken. An item
-    /// that is an error stands for what could not be read of one segment; the records of the others follow it.
+    /// that is an error stands for a block, or all the rest, of one segment that could not be read; what can be read
+    /// behind it follows.
     pub fn records(&self, query: &Query) -> Records {
         Records::new(self.segments(), query.clone())
     }

@@ -1,7 +1,7 @@
 //! The records that a query asks for, one after the other, a page at a time.
 
 use crate::contents::Entry;
-use crate::error::ReadError;
+use crate::error::{ReadError, SegmentError};
 use crate::query::Query;
 use crate::scan::Scan;
 use qev_record::Record;
@@ -60,10 +60,13 @@ impl Records {
                 Ok(false) => self.scan = None,
                 Err(error) => {
                     let path = scan.path().to_owned();
-                    self.scan = None;
+                    if scan.is_hopeless() || !matches!(error, SegmentError::Damaged(_)) {
+                        self.scan = None;
+                    }
                     if path.exists() {
                         return Err(error.while_reading(&path));
                     }
+                    self.scan = None;
                 }
             }
         }

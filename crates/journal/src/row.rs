@@ -3,13 +3,14 @@
 
 mod rest;
 
-use crate::dictionary::{Source, What};
+use crate::dictionary::{Source, What, index};
 use crate::error::SegmentError;
 use qev_qmp::{Json, Timestamp};
-use qev_record::Record;
+use qev_record::{Kind, Record, Severity};
 use rest::Rest;
 use rusqlite::types::ValueRef;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// The columns, in the order in which [`Row::read`] wants them.
 pub(crate) const COLUMNS: &str = "seq, source, what, received, lag, summary, data, rest";
@@ -84,6 +85,18 @@ impl<'a> Row<'a> {
         };
         Rest::read(&self.rest, &mut record).ok_or_else(|| self.damaged("its rest cannot be read"))?;
         Ok(record)
+    }
+
+    /// Whether the record can be read, where the dictionaries have so many entries.
+    pub(crate) fn check(&self, sources: usize, whats: usize) -> Result<(), SegmentError> {
+        let is_in = |id: i64, entries: usize| index(id).is_some_and(|at| at < entries);
+        if !is_in(self.source, sources) || !is_in(self.what, whats) {
+            return Err(self.damaged("it has a number that its dictionary does not"));
+        }
+        let nobody: Arc<str> = Arc::from("");
+        let source = Source { host: nobody.clone(), machine: nobody, machine_id: None, session: None, via: None };
+        let what = What { kind: Kind::Event, event: None, severity: Severity::Debug };
+        self.record(&source, &what).map(drop)
     }
 
     fn damaged(&self, problem: &str) -> SegmentError {

@@ -19,6 +19,9 @@ const PAGE_RECORDS: usize = 1024;
 /// … or with this many bytes.
 const PAGE_BYTES: usize = 1 << 20;
 
+/// When so many blocks in a row cannot be read, the rest of the segment is given up.
+const HOPELESS: u32 = 8;
+
 /// Sequence numbers above one and up to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
@@ -34,6 +37,8 @@ pub(crate) struct Scan {
     wanted: Wanted,
     /// What is still to be read.
     spans: VecDeque<Span>,
+    /// How many spans in a row could not be read.
+    failures: u32,
     /// Open between pages only if nobody is in the way of anybody: when the segment is sealed.
     sealed: Option<Connection>,
 }
@@ -48,14 +53,17 @@ impl Scan {
             spans.make_contiguous().reverse();
         }
         let sealed = is_immutable.then_some(db);
-        Ok(Scan { path: entry.path.clone(), newest_first: query.newest_first, wanted, spans, sealed })
+        Ok(Scan { path: entry.path.clone(), newest_first: query.newest_first, wanted, spans, failures: 0, sealed })
     }
 
     /// Reads on until there is a page of records that match, or the segment is at its end. Whether it is not.
+    ///
+    /// After an error the next call goes on behind the block that could not be read.
     pub(crate) fn read_page(&mut self, page: &mut VecDeque<Record>) -> Result<bool, SegmentError> {
         if self.spans.is_empty() {
             return Ok(false);
         }
+        self.failures = self.failures.saturating_add(1);
         let known = self.sealed.take();
         let is_known = known.is_some();
         let (db, is_immutable) = match known {
@@ -71,6 +79,7 @@ impl Scan {
                 self.wanted.read(&moment)?;
             }
             self.read_span(&moment, span, page)?;
+            self.failures = 0;
         }
         self.sealed = is_immutable.then_some(db);
         Ok(!self.spans.is_empty())
@@ -78,7 +87,7 @@ impl Scan {
 
     fn read_span(&mut self, db: &Connection, span: Span, page: &mut VecDeque<Record>) -> Result<(), SegmentError> {
         let mut select_source = db.prepare(Source::SELECT_ONE)?;
-        let mut statement = db.prepare(&select_rows(self.newest_first))?;
+        let mut statement = db.prepare(&select_rows(&self.wanted, self.newest_first))?;
         let mut rows = statement.query([span.low, span.high])?;
         let (mut bytes, mut rest) = (0_usize, span);
         while let Some(row) = rows.next()? {
@@ -104,6 +113,11 @@ impl Scan {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is of no use to read on after an error.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        self.failures >= HOPELESS || self.spans.is_empty()
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -135,7 +149,7 @@ pub(crate) fn count(entry: &Entry, query: &Query, mut add: impl FnMut(&What, u64
     };
     let spans = spans(&db, query, &wanted, is_counted)?;
     let mut select_source = db.prepare(Source::SELECT_ONE)?;
-    let mut statement = db.prepare(&select_rows(false))?;
+    let mut statement = db.prepare(&select_rows(&wanted, false))?;
     for span in &spans {
         let mut rows = statement.query([span.low, span.high])?;
         while let Some(row) = rows.next()? {
@@ -177,7 +191,8 @@ fn spans(
     Ok(spans)
 }
 
-fn select_rows(newest_first: bool) -> String {
+fn select_rows(wanted: &Wanted, newest_first: bool) -> String {
+    let (columns, condition) = (row::COLUMNS, wanted.condition());
     let order = if newest_first { "DESC" } else { "ASC" };
-    format!("SELECT {} FROM record WHERE seq > ?1 AND seq <= ?2 ORDER BY seq {order}", row::COLUMNS)
+    format!("SELECT {columns} FROM record WHERE seq > ?1 AND seq <= ?2{condition} ORDER BY seq {order}")
 }

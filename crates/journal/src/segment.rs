@@ -57,7 +57,7 @@ impl Segment {
         if contents::path_of(Path::new(""), u64::try_from(first).unwrap_or_default()).file_name() != path.file_name() {
             return Err(SegmentError::damaged(format!("by its content its first sequence number is {first}")));
         }
-        let (sources, whats) = (Numbers::read(&db)?, Numbers::read(&db)?);
+        let (sources, whats): (Numbers<Source>, Numbers<What>) = (Numbers::read(&db)?, Numbers::read(&db)?);
         let (blocks_end, mut records, mut newest): (Option<i64>, i64, Option<i64>) =
             db.query_row("SELECT max(last), ifnull(sum(records), 0), max(received_max) FROM block", [], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
@@ -74,6 +74,8 @@ impl Segment {
                 if row.seq <= last {
                     return Err(SegmentError::damaged(format!("record {} stands where it does not belong", row.seq)));
                 }
+                // Who reads on from here must be able to, or what is appended behind it would not be found.
+                row.check(sources.count(), whats.count())?;
                 last = row.seq;
                 block.add(&row);
             }
