@@ -15,6 +15,7 @@ mod demo;
 mod descriptor;
 mod exchanges;
 mod explain;
+mod log;
 mod manual;
 mod program;
 mod python_client;
