@@ -2,7 +2,7 @@
 
 use crate::arguments::missing;
 use crate::config::quorum::is_identifier;
-use qev_qmp::{Object, QmpError, Value};
+use qev_qmp::{ErrorClass, Object, QmpError, Value};
 
 /// What `device_add` was asked to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl DeviceOptions {
             return Err(QmpError::generic("Parameter 'id' expects an identifier"));
         }
         let driver = take(&mut options, "driver").ok_or_else(|| missing("driver"))?;
-        let driver = match driver.as_str() {
+        let kind = match driver.as_str() {
             "pc-dimm" => Driver::Dimm,
             CPU_MODEL => Driver::Cpu,
             "virtio-balloon-pci" | "virtio-blk-pci" | "pvpanic-pci" | "i6300esb" => return Err(no_hotplug("pcie.0")),
@@ -46,12 +46,12 @@ impl DeviceOptions {
             _ => return Err(QmpError::generic(format!("'{driver}' is not a valid device model name"))),
         };
         if let Some(bus) = take(&mut options, "bus") {
-            return Err(QmpError::generic(format!("Bus '{bus}' not found")));
+            return Err(no_bus(&driver, &bus));
         }
         if let Some(id) = id.as_deref().filter(|id| has_device(id)) {
             return Err(QmpError::generic(format!("Duplicate device ID '{id}'")));
         }
-        Ok(DeviceOptions { id, driver, properties: options })
+        Ok(DeviceOptions { id, driver: kind, properties: options })
     }
 }
 
@@ -78,6 +78,19 @@ fn as_option(name: &str, value: &Value) -> Option<String> {
 fn take(options: &mut Vec<(String, String)>, name: &str) -> Option<String> {
     let at = options.iter().position(|(option, _)| option == name)?;
     Some(options.remove(at).1)
+}
+
+/// DIMMs and CPUs go on no bus, whichever this path leads to: a bus, or a device on the machine's own (`/`).
+fn no_bus(driver: &str, path: &str) -> QmpError {
+    /// QEMU keeps so many bytes of a name.
+    const LONGEST: usize = 127;
+    let name = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let kept = String::from_utf8_lossy(name.as_bytes().get(..LONGEST).unwrap_or(name.as_bytes()));
+    match (path.starts_with('/'), name) {
+        (true, "") => QmpError::generic(format!("Device '{driver}' can't go on System bus")),
+        (true, _) => QmpError::new(ErrorClass::DeviceNotFound, format!("Device '{kept}' not found")),
+        (false, _) => QmpError::generic(format!("Bus '{kept}' not found")),
+    }
 }
 
 fn no_hotplug(bus: &str) -> QmpError {

@@ -2,6 +2,7 @@
 
 use crate::acpi::OstRegisters;
 use crate::device::{integer, narrowed, unsigned};
+use crate::path::{self, Link};
 use qev_qmp::event::{AcpiDeviceOst, SlotType};
 use qev_qmp::{ErrorClass, QmpError};
 
@@ -61,9 +62,10 @@ pub(crate) struct DimmProperties {
 }
 
 impl DimmProperties {
-    /// Reads properties in their order. `has_memdev` tells which ids of memory there are.
+    /// Reads properties in their order. `has_device` and `has_memdev` tell which ids there are.
     pub(crate) fn read(
         options: Vec<(String, String)>,
+        has_device: impl Fn(&str) -> bool,
         has_memdev: impl Fn(&str) -> bool,
     ) -> Result<DimmProperties, QmpError> {
         let mut properties = DimmProperties::default();
@@ -71,13 +73,16 @@ impl DimmProperties {
             match name.as_str() {
                 // A link to nothing, not to something without a name.
                 "memdev" if value.is_empty() => properties.memdev = None,
-                "memdev" => {
-                    let memdev = value.strip_prefix("/objects/").unwrap_or(&value);
-                    if !has_memdev(memdev) {
+                "memdev" => match path::link(&value, &has_device, &has_memdev) {
+                    Link::Memory(id) => properties.memdev = Some(id.to_owned()),
+                    Link::OtherObject => {
+                        let desc = "Invalid parameter type for 'memdev', expected: memory-backend";
+                        return Err(QmpError::generic(desc));
+                    }
+                    Link::Nothing => {
                         return Err(QmpError::new(ErrorClass::DeviceNotFound, format!("Device '{value}' not found")));
                     }
-                    properties.memdev = Some(memdev.to_owned());
-                }
+                },
                 "slot" => properties.slot = Some(narrowed(&name, integer(&name, &value)?, "int32_t")?),
                 "addr" => properties.address = unsigned(&name, &value)?,
                 "node" => properties.node = narrowed(&name, unsigned(&name, &value)?, "uint32_t")?,
@@ -101,7 +106,7 @@ mod tests {
 
     fn read(arguments: &Object) -> Result<DimmProperties, QmpError> {
         let options = DeviceOptions::read(arguments, |id| id == "d1")?;
-        DimmProperties::read(options.properties, |id| id == "m1")
+        DimmProperties::read(options.properties, |id| id == "d1", |id| id == "m1")
     }
 
     fn dimm() -> Object {
@@ -132,11 +137,17 @@ mod tests {
             (dimm().with("driver", "pvpanic"), "Bus 'isa.0' does not support hotplugging"),
             (dimm().with("driver", "x86_64-cpu"), "Parameter 'driver' expects a non-abstract device type"),
             (dimm().with("bus", "x").with("id", "d1"), "Bus 'x' not found"),
+            (dimm().with("bus", "x/y"), "Bus 'x' not found"),
+            (dimm().with("bus", ""), "Bus '' not found"),
+            (dimm().with("bus", "/"), "Device 'pc-dimm' can't go on System bus"),
+            (dimm().with("bus", "//x/y"), "Device 'x' not found"),
             (dimm().with("id", "d1").with("x", 1), "Duplicate device ID 'd1'"),
             (dimm().with("x", 1), "Property 'pc-dimm.x' not found"),
             // All of one chain of the hash table: the newest is looked at first.
             (dimm().with("no-1", 1).with("no-2", 1).with("no-3", 1), "Property 'pc-dimm.no-3' not found"),
             (dimm().with("memdev", 1), "Device '1' not found"),
+            (dimm().with("memdev", "/m1"), "Device '/m1' not found"),
+            (dimm().with("memdev", "d1"), "Invalid parameter type for 'memdev', expected: memory-backend"),
             (dimm().with("slot", "x"), "Parameter 'slot' expects integer"),
             (dimm().with("slot", ""), "Parameter 'slot' expects integer"),
             (dimm().with("slot", "1 "), "Parameter 'slot' expects integer"),

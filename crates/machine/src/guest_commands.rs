@@ -261,7 +261,7 @@ fn emit(machine: &mut Machine, mut arguments: Arguments) -> Returns {
         return Err(QmpError::generic("Parameter 'event' expects the name of an event, such as RTC_CHANGE"));
     }
     let data = data.map(|data| Json::from(&data));
-    let event = Event { timestamp: None, name: name.as_str().into(), data, extra: Object::new() };
+    let event = Event { timestamp: None, name: name.as_str().into(), data, extra: None };
     let typed = match event.typed() {
         Ok(typed) => typed,
         Err(error) if OF_THE_DOCUMENT.contains(&name.as_str()) => return Err(QmpError::generic(error.to_string())),

@@ -49,6 +49,7 @@ mod machine;
 mod memory;
 mod monitor;
 mod panic;
+mod path;
 mod qemu_io;
 mod quorum;
 mod run_state;

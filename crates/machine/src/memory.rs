@@ -7,6 +7,7 @@ use crate::config::memory::Memory;
 use crate::config::quorum::is_identifier;
 use crate::device::DeviceOptions;
 use crate::dimm::{ALIGNMENT, Dimm, DimmProperties, Slot};
+use crate::path;
 use qev_qmp::{Object, QmpError, Value};
 
 /// What a machine has of memory.
@@ -109,7 +110,8 @@ impl MachineMemory {
 
     /// `device_add`: the guest has yet to be told.
     pub(crate) fn device_add(&mut self, options: DeviceOptions, path: String) -> Result<(), QmpError> {
-        let properties = DimmProperties::read(options.properties, |id| self.backend(id).is_some())?;
+        let properties =
+            DimmProperties::read(options.properties, |id| self.has_device(id), |id| self.backend(id).is_some())?;
         let number = self.free_slot(properties.slot)?;
         let memdev = properties.memdev.ok_or_else(|| QmpError::generic("'memdev' property must be set"))?;
         let size = self.backend(&memdev).map(|backend| backend.size).ok_or_else(|| missing("memdev"))?;
@@ -132,7 +134,10 @@ impl MachineMemory {
 
     /// Asks for the DIMM of this id, or path, to be unplugged. The guest has yet to be told. Whether there is one.
     pub(crate) fn unplug(&mut self, id: &str) -> bool {
-        let asked = |dimm: &Dimm| if id.starts_with('/') { dimm.path == id } else { dimm.id.as_deref() == Some(id) };
+        let asked = |dimm: &Dimm| match id.starts_with('/') {
+            true => path::parts(&dimm.path).eq(path::parts(id)),
+            false => dimm.id.as_deref() == Some(id),
+        };
         let slot = self.slots.iter_mut().find(|slot| slot.dimm.as_ref().is_some_and(asked));
         slot.is_some_and(|slot| {
             slot.removing = true;

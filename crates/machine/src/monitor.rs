@@ -5,6 +5,7 @@ use crate::arguments::Arguments;
 use crate::device::{DeviceOptions, Driver};
 use crate::human_monitor;
 use crate::machine::{Commands, Machine, names};
+use crate::path;
 use crate::run_state::{RunState, ShutdownCause};
 use qev_qmp::{ErrorClass, Object, QemuVersion, QmpError, Value};
 
@@ -91,7 +92,7 @@ fn device_del(machine: &mut Machine, mut arguments: Arguments) -> Returns {
         return nothing();
     }
     // These paths lead to something, if not to a device.
-    if matches!(&*id, "" | "/" | "/machine" | "/machine/peripheral" | "/machine/peripheral-anon") {
+    if path::is_no_device(&id) {
         return Err(QmpError::generic(format!("{id} is not a hotpluggable device")));
     }
     Err(QmpError::new(ErrorClass::DeviceNotFound, format!("Device '{id}' not found")))
@@ -101,7 +102,8 @@ fn human_monitor_command(machine: &mut Machine, mut arguments: Arguments) -> Ret
     let line = arguments.string("command-line")?;
     let cpu = arguments.optional_integer("cpu-index")?;
     arguments.end()?;
-    if cpu.is_some_and(|cpu| cpu != 0) {
+    // QEMU keeps 32 bits of it.
+    if cpu.is_some_and(|cpu| cpu.trailing_zeros() < 32) {
         return Err(QmpError::generic("Parameter 'cpu-index' expects a CPU number"));
     }
     Ok(human_monitor::execute(machine, &line).into())

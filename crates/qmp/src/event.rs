@@ -67,7 +67,7 @@ pub use ui::*;
 
 use crate::dialect::Dialect;
 use crate::json::print::{Layout, Order};
-use crate::json::{Json, Object};
+use crate::json::{Json, Object, Value};
 use crate::timestamp::Timestamp;
 use std::fmt::Write as _;
 
@@ -80,14 +80,15 @@ pub struct Event {
     pub name: EventName,
     /// What it carries. Absent for events without data, such as `STOP`.
     pub data: Option<Json>,
-    /// Members beside these three, which no QEMU sends yet; and a `timestamp` that is not one.
-    pub extra: Object,
+    /// An object of the members beside these three, which no QEMU sends yet, and of a `timestamp` that is not one, as they
+    /// came. Of members with the same name the last one counts.
+    pub extra: Option<Json>,
 }
 
 impl Event {
     /// An event from its typed value; what the dialect has no place for is left out ([`Typed::encode`] tells what).
     pub fn new(typed: &Typed, timestamp: Option<Timestamp>, dialect: Dialect) -> Event {
-        Event { timestamp, name: typed.name(), data: typed.encode(dialect).data, extra: Object::new() }
+        Event { timestamp, name: typed.name(), data: typed.encode(dialect).data, extra: None }
     }
 
     /// Looks into the data, in whichever dialect it is.
@@ -109,7 +110,7 @@ impl Event {
     pub fn print(&self, dialect: Dialect, layout: Layout) -> String {
         // What a monitor with `pretty=on` sent has line ends in it, and a line must have none.
         let is_line = self.data.as_ref().is_none_or(|data| !data.as_text().contains('\n'));
-        if layout == Layout::Line && dialect == Dialect::Qemu && self.extra.is_empty() && is_line {
+        if layout == Layout::Line && dialect == Dialect::Qemu && self.extra.is_none() && is_line {
             return self.splice();
         }
         let mut event = Object::new();
@@ -123,7 +124,9 @@ impl Event {
         if let (Dialect::Document, Some(time)) = (dialect, self.timestamp) {
             event.insert("timestamp", time.to_object());
         }
-        fields::put_back(&mut event, &self.extra);
+        if let Some(Value::Object(extra)) = self.extra.as_ref().map(Json::value) {
+            fields::put_back(&mut event, &extra);
+        }
         event.print(Order::Given, layout)
     }
 

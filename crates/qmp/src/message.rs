@@ -110,7 +110,7 @@ fn decode(text: &str) -> Result<Message, SyntaxError> {
         "QMP" if scanner.peek() == Some(b'{') => part(&mut parts.greeting, scanner),
         name => {
             let value = scanner.value()?;
-            parts.extra.insert(name.to_owned(), Json::checked(value).value());
+            parts.keep(name, value);
             Ok(())
         }
     })?;
@@ -133,10 +133,19 @@ struct Parts<'a> {
     error: Option<&'a str>,
     id: Option<&'a str>,
     greeting: Option<&'a str>,
-    extra: Object,
+    /// The others, as the text of an object that is still open; empty if there are none. As values they would take many
+    /// times the room.
+    extra: String,
 }
 
 impl<'a> Parts<'a> {
+    fn keep(&mut self, name: &str, value: &str) {
+        self.extra.push_str(if self.extra.is_empty() { "{" } else { ", " });
+        crate::json::print::string(&mut self.extra, name);
+        self.extra.push_str(": ");
+        self.extra.push_str(value);
+    }
+
     fn timestamp(&mut self, scanner: &mut Scanner<'a>) -> Result<(), SyntaxError> {
         let before = scanner.clone();
         let (mut seconds, mut microseconds, mut other) = (None, None, false);
@@ -156,28 +165,27 @@ impl<'a> Parts<'a> {
             return Ok(());
         }
         *scanner = before;
-        self.extra.insert("timestamp", Json::checked(scanner.value()?).value());
+        self.keep("timestamp", scanner.value()?);
         Ok(())
     }
 
-    fn message(self, text: &str) -> Message {
+    fn message(mut self, text: &str) -> Message {
         if let (Some(greeting), None) = (self.greeting, &self.event) {
             return Message::Greeting(Greeting::read(&Json::checked(greeting)));
         }
-        if let Some(name) = self.event {
-            let mut extra = self.extra;
+        if let Some(name) = self.event.take() {
             // An event has none of these; if one does, it is kept like any member that nobody knows.
             let others = [("id", self.id), ("return", self.returned), ("error", self.error), ("QMP", self.greeting)];
             for (name, value) in others {
                 if let Some(value) = value {
-                    extra.insert(name, Json::checked(value).value());
+                    self.keep(name, value);
                 }
             }
             return Message::Event(Event {
                 timestamp: self.timestamp,
                 name,
                 data: self.data.map(Json::checked),
-                extra,
+                extra: (!self.extra.is_empty()).then(|| Json::printed(self.extra + "}")),
             });
         }
         let result = match (self.returned, self.error) {

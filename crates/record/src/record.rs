@@ -13,7 +13,7 @@ pub use read::RecordError;
 use crate::meaning::Meaning;
 use crate::plain;
 use crate::severity::Severity;
-use qev_qmp::{Event, EventName, Json, Timestamp, Value};
+use qev_qmp::{Event, EventName, Json, Timestamp};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -145,7 +145,7 @@ impl Record {
         record.event = Some(event.name.clone());
         record.timestamp = event.timestamp;
         record.data = event.data.clone();
-        record.extra = (!event.extra.is_empty()).then(|| Json::from(&event.extra));
+        record.extra = event.extra.clone();
         record
     }
 
@@ -230,11 +230,8 @@ impl Record {
 
     /// The event as QEMU sent it, if this is one.
     pub fn to_event(&self) -> Option<Event> {
-        let extra = match self.extra.as_ref().map(Json::value) {
-            Some(Value::Object(extra)) => extra,
-            _ => qev_qmp::Object::new(),
-        };
-        Some(Event { timestamp: self.timestamp, name: self.event.clone()?, data: self.data.clone(), extra })
+        let (data, extra) = (self.data.clone(), self.extra.clone());
+        Some(Event { timestamp: self.timestamp, name: self.event.clone()?, data, extra })
     }
 }
 

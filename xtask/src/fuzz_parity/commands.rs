@@ -63,6 +63,30 @@ const fn plain(name: &'static str) -> Command {
 const BOOLEANS: &[Value] = &[Json("true"), Json("false")];
 const MEMORIES: &[Value] =
     &[Text("m1"), Text("m2"), Text("m3"), Text("m4"), Text("1m"), Text(""), Text("m 5"), Text("m/6")];
+const LINKS: &[Value] = &[
+    Text("m1"),
+    Text("m1"),
+    Text("m2"),
+    Text("m3"),
+    Text("m4"),
+    Text(""),
+    Text("/"),
+    Text("//"),
+    Text("d1"),
+    Text("/objects/m1"),
+    Text("objects/m2"),
+    Text("//objects//m3/"),
+    Text("m4/"),
+    Text("/m1"),
+    Text("/objects"),
+    Text("objects"),
+    Text("machine"),
+    Text("peripheral/d1"),
+    Text("/machine/peripheral"),
+    Text("/machine/peripheral/d1"),
+    Text("nosuch/m1"),
+    Text("m1/nosuch"),
+];
 const DEVICES: &[Value] = &[
     Text("d1"),
     Text("d2"),
@@ -73,6 +97,8 @@ const DEVICES: &[Value] = &[
     Text("/machine"),
     Text("/machine/peripheral"),
     Text("/machine/peripheral/d1"),
+    Text("//"),
+    Text("//machine//peripheral/d2/"),
     Text("/machine/peripheral-anon"),
     Text("1d"),
     Text("é"),
@@ -289,7 +315,7 @@ pub(super) const COMMANDS: &[Command] = &[
         arguments: &[
             required("driver", &[Text("pc-dimm"), Text("pc-dimm"), Text("pc-dimm"), Text("nosuch"), Text("")]),
             optional("id", DEVICES),
-            required("memdev", MEMORIES),
+            required("memdev", LINKS),
             optional(
                 "slot",
                 &[
@@ -319,7 +345,10 @@ pub(super) const COMMANDS: &[Command] = &[
                 ],
             ),
             optional("node", &[Json("0"), Json("1"), Json("-1"), Json("4294967296")]),
-            optional("bus", &[Text("nosuch"), Text("")]),
+            optional(
+                "bus",
+                &[Text("nosuch"), Text(""), Text("/"), Text("//nosuch/x"), Text("nosuch/x"), Text("/\u{e9}")],
+            ),
             optional("hotpluggable", BOOLEANS),
             optional("size", &[Json("1")]),
         ],
@@ -335,7 +364,19 @@ pub(super) const COMMANDS: &[Command] = &[
                 good: HUMAN_LINES,
                 bad: &[Json("1"), Json("null"), Json("[]"), Json("{}"), Json("true")],
             },
-            optional("cpu-index", &[Json("0"), Json("1"), Json("-1"), Json("9223372036854775808"), Json("0.0")]),
+            optional(
+                "cpu-index",
+                &[
+                    Json("0"),
+                    Json("1"),
+                    Json("-1"),
+                    Json("9223372036854775808"),
+                    Json("0.0"),
+                    Json("4294967296"),
+                    Json("4294967297"),
+                    Json("-4294967296"),
+                ],
+            ),
         ],
         when: When::Paused,
     },

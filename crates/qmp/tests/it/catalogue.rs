@@ -20,7 +20,7 @@ const TOMORROW: &str = "of-tomorrow";
 /// An event as QEMU sends it: without data if it has no members.
 fn event(name: &str, data: &Object) -> Event {
     let data = Some(data).filter(|data| !data.is_empty());
-    Event { timestamp: None, name: name.into(), data: data.map(Json::from), extra: Object::new() }
+    Event { timestamp: None, name: name.into(), data: data.map(Json::from), extra: None }
 }
 
 /// The event is understood, and comes back from its typed value: the same members, the same values, in QEMU's order.
