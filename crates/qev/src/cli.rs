@@ -8,11 +8,13 @@ pub(crate) mod demo;
 pub(crate) mod duration;
 mod explain;
 mod log;
+mod machines;
 mod man;
 mod replay;
 mod run;
 mod select;
 mod send;
+mod serve;
 pub(crate) mod simulate;
 mod wait;
 mod watch;
@@ -53,12 +55,16 @@ enum Verb {
     Send(send::Args),
     /// Start a QEMU, show its events, and end with what became of the guest
     Run(run::Args),
+    /// Show who is attached, silent or gone; or every QEMU on this host, and what would attach it
+    Machines(machines::Args),
     /// Print what to add to a QEMU, and where, so that it connects to qev by itself
     AttachArgs(attach_args::Args),
     /// Print the configuration in force, or everything that is wrong with it
     CheckConfig(check_config::Args),
     /// Say what an event means, what it carries, and what to do about it
     Explain(explain::Args),
+    /// Keep every event of every machine in a journal: the daemon
+    Serve(serve::Args),
     /// Run a machine without QEMU, that emits the same events for the same reasons
     Simulate(simulate::Args),
     /// Play recordings as if they were a QEMU
@@ -83,9 +89,11 @@ impl Cli {
             Verb::Log(args) => block_on(log::run(args)),
             Verb::Send(args) => block_on(send::run(args)),
             Verb::Run(args) => block_on(run::run(args)),
+            Verb::Machines(args) => block_on(machines::run(args)),
             Verb::AttachArgs(args) => block_on(attach_args::run(args)),
             Verb::CheckConfig(args) => check_config::run(&args),
             Verb::Explain(args) => explain::run(&args),
+            Verb::Serve(args) => block_on(serve::run(args)),
             Verb::Simulate(args) => block_on(simulate::run(args)),
             Verb::Replay(args) => block_on(replay::run(args)),
             Verb::Bound(args) => crate::bound::run(&args),

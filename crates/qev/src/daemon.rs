@@ -24,12 +24,14 @@ pub(crate) mod process;
 mod readiness;
 pub(crate) mod recorder;
 pub(crate) mod roster;
+pub(crate) mod serve;
 pub(crate) mod source;
 pub(crate) mod systemd;
 pub(crate) mod tail;
 
 use crate::told::Told;
 use absence::Absences;
+use handover::Handover;
 use recorder::Recorder;
 use roster::Roster;
 use std::path::{Path, PathBuf};
@@ -50,6 +52,8 @@ pub(crate) struct Daemon {
     pub(crate) roster: Roster,
     pub(crate) absences: Absences,
     pub(crate) told: Arc<Told>,
+    /// Who keeps monitors open while the daemon is restarted.
+    pub(crate) handover: Handover,
     stop: watch::Receiver<bool>,
 }
 

@@ -20,6 +20,7 @@ mod run_state;
 
 use super::Daemon;
 use super::absence::{Absence, Absences};
+use super::handover::{Held, Kept, TakenBack};
 use super::identity::{Claims, Identity};
 use super::process::{Fate, PATIENCE, Process};
 use super::recorder::Outbox;
@@ -39,8 +40,8 @@ use std::sync::Arc;
 const ROOM: Capacity = Capacity { items: 256, bytes: 256 << 10 };
 
 /// How a daemon connects: nothing that a monitor says is dropped on the way to its task.
-pub(crate) fn options() -> ConnectOptions {
-    ConnectOptions::default().events(ROOM).hold_back(true)
+pub(crate) fn options(daemon: &Daemon) -> ConnectOptions {
+    ConnectOptions::default().events(ROOM).hold_back(true).spare(daemon.handover.is_there())
 }
 
 /// A monitor that was connected to and has negotiated.
@@ -57,35 +58,72 @@ pub(crate) struct Negotiated {
     pub(crate) configured: Option<String>,
 }
 
+/// Goes on with a machine that the last daemon had: its monitor stayed open.
+pub(crate) async fn go_on(back: TakenBack, daemon: &Daemon) {
+    let TakenBack { held, kept, resumed, was_cut_off } = back;
+    let Held { way, place, path, configured, .. } = held.clone();
+    let gone_on = match was_cut_off {
+        true => Client::recover(resumed, options(daemon)),
+        false => Client::resume(resumed, options(daemon)),
+    };
+    match gone_on {
+        Ok((client, events)) => {
+            let monitor = Negotiated { client, events, way, place, path, configured };
+            hold_on(monitor, Some((held, kept, was_cut_off)), daemon).await;
+        }
+        Err(error) => daemon.told.once(&format!("going on with {place}: {error}")),
+    }
+}
+
 /// Listens to a machine until it is gone or the daemon is stopped.
 pub(crate) async fn hold(monitor: Negotiated, daemon: &Daemon) {
+    hold_on(monitor, None, daemon).await;
+}
+
+async fn hold_on(monitor: Negotiated, back: Option<(Held, Kept, bool)>, daemon: &Daemon) {
     let since = now();
-    let Negotiated { client, mut events, way, place, path, configured } = monitor;
+    let Negotiated { mut client, mut events, way, place, path, configured } = monitor;
     let process = client.peer().and_then(|peer| peer.pid).and_then(Process::of);
+    let session = process.as_ref().map(Process::session);
     let (answers, early) = questions::ask(&client, &mut events).await;
-    let identity = Identity::of(Claims {
-        configured,
-        uuid: answers.uuid(),
-        name: answers.name(),
-        path,
-        session: process.as_ref().map(Process::session),
-        pid: client.peer().and_then(|peer| peer.pid),
-    });
+    // Who was known is known, whether it answers now or not.
+    let (uuid, name) = match &back {
+        Some((held, ..)) => (held.uuid.clone(), held.name.clone()),
+        None => (answers.uuid(), answers.name()),
+    };
+    let held = Held {
+        way,
+        place: place.clone(),
+        path: path.clone(),
+        configured: configured.clone(),
+        name: name.clone(),
+        uuid: uuid.clone(),
+        session: session.clone(),
+        greeting: client.greeting().clone(),
+        oob: client.has_oob(),
+    };
+    let pid = client.peer().and_then(|peer| peer.pid);
+    let identity = Identity::of(Claims { configured, uuid, name, path, session: session.clone(), pid });
     let mut machine = Machine {
         host: Arc::clone(&daemon.host),
-        session: process.as_ref().map(|process| process.session().into()),
+        session: session.map(Arc::from),
         outbox: daemon.recorder.outbox(),
         roster: daemon.roster.clone(),
         key: daemon.roster.key(),
         run_state: RunState::found(answers.status()),
         identity,
     };
-    let how = match (way, client.peer()) {
-        ("dial-in", Some(peer)) => format!("attached: {peer} dialled in"),
-        _ => format!("attached: {place}"),
+    let (how, was_open) = match (&back, way, client.peer()) {
+        (Some((_, _, was_cut_off)), ..) => ("attached: stayed open while qev was restarted".to_owned(), !was_cut_off),
+        (None, "dial-in", Some(peer)) => (format!("attached: {peer} dialled in"), false),
+        _ => (format!("attached: {place}"), false),
+    };
+    let kept = match back {
+        Some((_, kept, _)) => Some(kept),
+        None => client.take_spare().and_then(|socket| daemon.handover.keep(&socket, held)),
     };
     machine.appear(&client, way, place, since);
-    machine.begin(&daemon.absences, since, &how, &answers).await;
+    machine.begin(&daemon.absences, since, was_open, &how, &answers).await;
     let fate = async {
         client.ended().await;
         // At once: its parent may take its status away any moment.
@@ -94,8 +132,15 @@ pub(crate) async fn hold(monitor: Negotiated, daemon: &Daemon) {
             None => None,
         }
     };
-    let farewell = machine.listen(early, &mut events, fate, daemon).await;
-    machine.end(farewell, &daemon.absences).await;
+    let hand_over = async {
+        match &kept {
+            Some(kept) => kept.hand_over(&client).await,
+            None => false,
+        }
+    };
+    if let Some(farewell) = machine.listen(early, &mut events, fate, hand_over, daemon).await {
+        machine.end(farewell, &daemon.absences).await;
+    }
 }
 
 /// One session of one machine, as its records and the roster have it.
@@ -130,9 +175,9 @@ impl Machine {
     }
 
     /// The first records: since when it was away, that it is there, and how it is.
-    async fn begin(&self, absences: &Absences, since: Timestamp, how: &str, answers: &Answers) {
+    async fn begin(&self, absences: &Absences, since: Timestamp, was_open: bool, how: &str, answers: &Answers) {
         let (host, machine) = (Arc::clone(&self.host), Arc::clone(&self.identity.machine));
-        if let Some(absence) = absences.take(&self.identity).await {
+        if let Some(absence) = absences.take(&self.identity).await.filter(|_| !was_open) {
             let gap = Gap { from: Some(absence.since), until: Some(since), ..Gap::default() };
             self.put(Record::gap(Arc::clone(&host), Arc::clone(&machine), since, gap, "not attached")).await;
         }
@@ -142,14 +187,15 @@ impl Machine {
         self.put(Record::state(host, machine, now(), answers.data())).await;
     }
 
-    /// Until its end, everything that it says.
+    /// Until its end, everything that it says. Nothing is to be said at its end when the next daemon goes on with it.
     async fn listen(
         &mut self,
         early: Vec<(Timestamp, EventItem)>,
         events: &mut Events,
         fate: impl Future<Output = Option<(u32, Fate)>>,
+        hand_over: impl Future<Output = bool>,
         daemon: &Daemon,
-    ) -> Farewell {
+    ) -> Option<Farewell> {
         tokio::pin!(fate);
         let mut stopping = daemon.stopping();
         let mut early = early.into_iter();
@@ -170,11 +216,7 @@ impl Machine {
                     }
                 }
                 () = stopping.wait() => {
-                    // What was received is kept; what QEMU still has to say, a gap will tell.
-                    while let Some(item) = events.try_next() {
-                        self.take(now(), &item).await;
-                    }
-                    return Farewell::stopped();
+                    return self.leave(events, hand_over).await;
                 }
             }
         };
@@ -182,7 +224,31 @@ impl Machine {
             Some(fate) => fate,
             None => fate.await,
         };
-        Farewell::of(&ended, fate, self.run_state.shut_down())
+        Some(Farewell::of(&ended, fate, self.run_state.shut_down()))
+    }
+
+    /// The daemon is being stopped. What was received is kept; what QEMU still has to say the next daemon hears, to whom
+    /// the connection is handed over, or a gap will tell.
+    async fn leave(&mut self, events: &mut Events, hand_over: impl Future<Output = bool>) -> Option<Farewell> {
+        tokio::pin!(hand_over);
+        let handed_over = loop {
+            tokio::select! {
+                biased;
+                handed_over = &mut hand_over => break handed_over,
+                // The connection's task may have to wait until there is room.
+                item = events.next() => {
+                    if self.take(now(), &item).await.is_some() {
+                        break hand_over.await;
+                    }
+                }
+            }
+        };
+        while let Some(item) = events.try_next() {
+            if self.take(now(), &item).await.is_some() {
+                break;
+            }
+        }
+        (!handed_over).then(Farewell::stopped)
     }
 
     /// Makes a record of what came; gives back why the connection ended, when that is what came.

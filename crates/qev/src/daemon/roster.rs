@@ -1,5 +1,7 @@
 //! Who is there: every machine that the daemon holds, held, or sees and leaves alone.
 
+mod json;
+
 use qev_qmp::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -11,6 +11,7 @@
 mod attach;
 mod attach_args;
 mod check_config;
+mod daemon;
 mod demo;
 mod descriptor;
 mod exchanges;
@@ -25,6 +26,8 @@ mod replay;
 mod run;
 mod scenario;
 mod send;
+mod serve;
+mod serve_under_load;
 mod simulate;
 mod slow_reader;
 mod validate;

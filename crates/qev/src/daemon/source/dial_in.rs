@@ -51,7 +51,7 @@ async fn take(caller: Caller, place: &str, daemon: &Daemon) {
     let mut stopping = daemon.stopping();
     let connected = tokio::select! {
         () = stopping.wait() => return,
-        connected = caller.connect(attach::options()) => connected,
+        connected = caller.connect(attach::options(daemon)) => connected,
     };
     match connected {
         Ok((client, events)) => {

@@ -18,6 +18,7 @@ use super::paths::Paths;
 use crate::backoff::Backoff;
 use crate::daemon::Daemon;
 use crate::daemon::attach::{self, Negotiated};
+use crate::daemon::handover::TakenBack;
 use crate::daemon::managers;
 use crate::daemon::roster::MachineStatus;
 use crate::printer::now;
@@ -53,10 +54,11 @@ struct Over {
     how: Result<Duration, ConnectError>,
 }
 
-/// Connects to what there is, until the daemon is stopped.
-pub(crate) async fn follow(dials: Vec<Dial>, daemon: Daemon) {
+/// Connects to what there is, and goes on with what the last daemon had, until the daemon is stopped.
+pub(crate) async fn follow(dials: Vec<Dial>, back: Vec<TakenBack>, daemon: Daemon) {
     let (over, mut ended) = mpsc::channel(64);
     let mut table = Table { dials, daemon: daemon.clone(), folders: Folders::new(), known: BTreeMap::new(), over };
+    table.go_on(back);
     let mut stopping = daemon.stopping();
     loop {
         let next = table.scan().await;
@@ -216,6 +218,28 @@ impl Table {
         }
     }
 
+    /// Their monitors are connected to already.
+    fn go_on(&mut self, back: Vec<TakenBack>) {
+        for back in back {
+            let Some(path) = back.held.path.clone() else { continue };
+            let name = back.held.configured.clone();
+            let known = Known {
+                in_full: name.is_some(),
+                name,
+                phase: Phase::Taken,
+                backoff: Backoff::default(),
+                absent: false,
+            };
+            self.known.insert(path.clone(), known);
+            let (daemon, over, since) = (self.daemon.clone(), self.over.clone(), Instant::now());
+            tokio::spawn(async move {
+                attach::go_on(back, &daemon).await;
+                // The daemon may have been stopped.
+                let _ = over.send(Over { path, how: Ok(since.elapsed()) }).await;
+            });
+        }
+    }
+
     fn connect(&mut self, path: PathBuf) {
         let Some(known) = self.known.get_mut(&path) else { return };
         known.phase = Phase::Taken;
@@ -290,7 +314,7 @@ async fn connect(path: &Path, configured: Option<String>, daemon: &Daemon) -> Re
     let target = Target::Unix(path.to_owned());
     let (client, events) = tokio::select! {
         () = stopping.wait() => return Ok(Duration::ZERO),
-        connected = Client::connect(&target, attach::options()) => connected?,
+        connected = Client::connect(&target, attach::options(daemon)) => connected?,
     };
     daemon.roster.remove(&key(path));
     let since = Instant::now();

@@ -21,7 +21,7 @@ pub(crate) async fn follow(machine: Machine, daemon: Daemon) {
     loop {
         let connected = tokio::select! {
             () = stopping.wait() => return,
-            connected = Client::connect(&machine.monitor, attach::options()) => connected,
+            connected = Client::connect(&machine.monitor, attach::options(&daemon)) => connected,
         };
         match connected {
             Ok((client, events)) => {

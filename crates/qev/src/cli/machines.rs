@@ -1,0 +1,167 @@
+//! `qev machines`: who is attached, silent, held, gone; with `--discover` every QEMU on this host.
+//!
+//! The daemon is asked. Where none runs, the journal tells who was there when one did.
+
+use crate::daemon::absence;
+use crate::daemon::control::client::{self, AskError};
+use crate::daemon::control::machine_line;
+use crate::daemon::discover::{self, Hold, Ours, Report};
+use crate::daemon::journal_dir;
+use crate::daemon::managers::Manager;
+use crate::daemon::roster::MachineStatus;
+use crate::exit::{Exit, Failure};
+use crate::places::{Places, state_dir_to_read};
+use crate::printer::Format;
+use qev_journal::Reader;
+use qev_qmp::json::print::{Layout, Order};
+use qev_qmp::{Object, Timestamp, Value};
+use qev_record::plain;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// How wide a column of what machines call themselves may be.
+const WIDEST: usize = 24;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+    qev machines                 who is attached to the daemon, and who was
+    qev machines --discover      every QEMU on this host, who holds its monitor, and what would attach it")]
+pub(crate) struct Args {
+    /// Show every QEMU on this host: who manages it, who holds its monitor, and the line that would attach it
+    #[arg(long)]
+    discover: bool,
+
+    /// Where the daemon keeps its state
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
+    /// Text for people, or JSON Lines
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    let state_dir = match &args.state_dir {
+        Some(dir) => Ok(dir.clone()),
+        None => state_dir_to_read().map_err(Failure::usage),
+    };
+    let lines = if args.discover {
+        let machines = match &state_dir {
+            Ok(dir) => machines(dir).await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        let reports = discover::report(discover::all(Path::new("/proc")), &ours(&machines)).await;
+        reports.iter().map(|report| discovered(report, args.output)).collect()
+    } else {
+        table(&machines(&state_dir?).await?, args.output)
+    };
+    let mut out = anstream::stdout().lock();
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What the daemon knows, or what the journal does where none runs.
+async fn machines(state_dir: &Path) -> Result<Vec<MachineStatus>, Failure> {
+    match client::machines(state_dir).await {
+        Ok((machines, _)) => {
+            return Ok(machines.iter().filter_map(|machine| MachineStatus::parse(&machine.status)).collect());
+        }
+        Err(AskError::NotRunning { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let failed = |error: Box<dyn std::error::Error>| Failure::new(Exit::Failed, error);
+    let dir = journal_dir(state_dir);
+    let read = tokio::task::spawn_blocking(move || absence::in_journal(&Reader::open(&dir)?));
+    let known = read.await.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
+    Ok(known.into_iter().map(absence::Absence::into_status).collect())
+}
+
+/// What a QEMU could be attached to: the daemon's sockets that machines dialled, else where a daemon listens by default.
+fn ours(machines: &[MachineStatus]) -> Ours {
+    let attached = machines.iter().filter(|machine| machine.state == "attached");
+    let mut attach: Vec<PathBuf> = attached
+        .clone()
+        .filter(|machine| machine.way == "dial-in")
+        .map(|machine| machine.place.clone().into())
+        .collect();
+    attach.extend(Places::of_user().ok().map(|places| places.run_dir.join("attach.sock")));
+    Ours { attached: attached.filter_map(|machine| machine.pid).collect(), attach }
+}
+
+fn table(machines: &[MachineStatus], format: Format) -> Vec<String> {
+    if format == Format::Json {
+        return machines.iter().map(|machine| machine_line(machine).trim_end().to_owned()).collect();
+    }
+    let rows = machines.iter().map(|machine| {
+        let text = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), |text| plain::name(text).to_string());
+        [
+            text(Some(&machine.machine)),
+            machine.state.to_owned(),
+            local(machine.since),
+            text(machine.run_state.as_deref()),
+            machine.events.to_string(),
+            text(machine.qemu.as_deref()),
+            text(machine.session.as_deref()),
+            machine.note.as_deref().map_or_else(String::new, |note| plain::phrase(note).to_string()),
+        ]
+    });
+    let head = ["MACHINE", "STATE", "SINCE", "RUN STATE", "EVENTS", "QEMU", "SESSION", "NOTE"].map(str::to_owned);
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+    let mut widths = [0; 8];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width).min(WIDEST);
+        }
+    }
+    let line = |row: &[String; 8]| {
+        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+/// Local time to the second.
+fn local(time: Timestamp) -> String {
+    let time = time.micros().and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok());
+    match time {
+        Some(time) => time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        None => "-".to_owned(),
+    }
+}
+
+/// One QEMU of this host.
+fn discovered(report: &Report, format: Format) -> String {
+    let qemu = &report.qemu;
+    if format == Format::Text {
+        let mut text = report.sentence();
+        if let Some(line) = &report.attach {
+            text.push_str(&format!("\n    {}", plain::Plain::new(line, usize::MAX)));
+        }
+        return text;
+    }
+    let or_null = |text: Option<&str>| text.map_or(Value::Null, Value::from);
+    let monitors = report.held.iter().map(|(path, hold)| {
+        let object = Object::new().with("path", path.display().to_string());
+        Value::from(match hold {
+            Hold::Free => object.with("state", "free"),
+            Hold::Unknown => object.with("state", "unknown"),
+            Hold::Held(None) => object.with("state", "held"),
+            Hold::Held(Some(holder)) => {
+                object.with("state", "held").with("pid", u64::from(holder.pid)).with("command", holder.command.as_str())
+            }
+        })
+    });
+    let object = Object::new()
+        .with("pid", u64::from(qemu.pid))
+        .with("uid", u64::from(qemu.uid))
+        .with("name", or_null(qemu.line.name.as_deref()))
+        .with("uuid", or_null(qemu.line.uuid.as_deref()))
+        .with("manager", or_null(qemu.manager.map(Manager::name)))
+        .with("monitors", Value::Array(monitors.collect()))
+        .with("attached", report.is_attached)
+        .with("why", report.why.as_str())
+        .with("attach", or_null(report.attach.as_deref()));
+    Value::from(object).print(Order::Given, Layout::Line)
+}

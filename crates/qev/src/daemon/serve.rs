@@ -1,0 +1,239 @@
+//! The daemon's life: what is opened in which order, and closed in which.
+//!
+//! ```text
+//!   signals ─► journal ─► recorder ─► control socket ─► sources ─► (runs) ─► SIGTERM, SIGINT, the recorder failed
+//!                                                                                │
+//!   end 0 ◄─ recorder stopped: all is committed ◄─ machines: detached ◄─ sources stopped
+//! ```
+
+use super::absence::{self, Absences};
+use super::attach;
+use super::control::{self, Control};
+use super::discover::{self, Ours};
+use super::handover::Handover;
+use super::recorder::Recorder;
+use super::roster::Roster;
+use super::source::dial_out::{self, Dial};
+use super::source::paths::{NotPaths, Paths};
+use super::source::{dial_in, remote};
+use super::systemd::Manager;
+use super::systemd::inherited::Inherited;
+use super::{Daemon, journal_dir};
+use crate::config::{Attach, Config};
+use crate::exit::{Exit, Failure, tell};
+use crate::monitor::hostname;
+use crate::printer::now;
+use qev_journal::{Journal, Options, Reader};
+use qev_link::{Access, DialIn, Target};
+use qev_record::Record;
+use qev_record::plain::Plain;
+use qev_record::record::Gap;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// How long machines that were attached when the last daemon died may take to come back.
+const BACK_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long machines' tasks may take to say the last when the daemon is stopped.
+const LAST_WORDS: Duration = Duration::from_secs(8);
+
+/// Runs until it is told to stop.
+pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
+    // The handlers stand before anything is made: whatever ends us, sockets of ours are removed.
+    let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+    let failed = |error: Box<dyn std::error::Error>| Failure::new(Exit::Failed, error);
+    let manager = Manager::from_env().map_err(|error| failed(error.into()))?;
+    let mut inherited = Inherited::take();
+    for (name, error) in std::mem::take(&mut inherited.strange) {
+        tell(&format!("the descriptor '{name}' that systemd gave us is of no use: {error}"));
+    }
+    let (handover, back) = Handover::start(&manager, &mut inherited);
+    let is_bare = config.file.is_none() && config.dial.is_empty();
+    let dials = dials(&config)?;
+    raise_open_files();
+    make_state_dir(&config.state_dir)?;
+    let dir = journal_dir(&config.state_dir);
+    let journal = Journal::open(&dir, Options::from(&config.journal)).map_err(|error| failed(error.into()))?;
+    for finding in journal.findings() {
+        tell(&finding.to_string());
+    }
+    let reader = Reader::open(&dir).map_err(|error| failed(error.into()))?;
+    let started = Recorder::start(journal).map_err(|error| failed(error.into()).about("starting the recorder"))?;
+    let (recorder, running) = started;
+    let roster = Roster::default();
+    let control = Control::bind(&config.state_dir)
+        .map_err(|error| failed(error.into()).about(control::path(&config.state_dir).display()))?;
+    let control = tokio::spawn(control.serve(recorder.clone(), roster.clone()));
+
+    let (stop, stopping) = watch::channel(false);
+    let daemon = Daemon {
+        host: hostname(),
+        recorder,
+        roster,
+        absences: Absences::default(),
+        told: Arc::default(),
+        handover: handover.clone(),
+        stop: stopping,
+    };
+    let mut sockets = Vec::new();
+    for (name, listener) in inherited.listeners {
+        let failed = |error| failed(error).about(format!("the socket '{name}' that systemd gave us"));
+        sockets.push(DialIn::inherit(listener).map_err(|error| failed(error.into()))?);
+    }
+    for attach in &config.attach {
+        if !sockets.iter().any(|given| given.path() == attach.path) {
+            sockets.push(bind(attach)?);
+        }
+    }
+    for dial_in in sockets {
+        tell(&format!("listening at {}", dial_in.path().display()));
+        tokio::spawn(dial_in::listen(dial_in, daemon.clone()));
+    }
+    let (dialled_out, others): (Vec<_>, Vec<_>) = back.into_iter().partition(|back| back.held.path.is_some());
+    for back in others {
+        let daemon = daemon.clone();
+        tokio::spawn(async move { attach::go_on(back, &daemon).await });
+    }
+    if !dials.is_empty() || !dialled_out.is_empty() {
+        tokio::spawn(dial_out::follow(dials, dialled_out, daemon.clone()));
+    }
+    for machine in config.machines {
+        if !matches!(machine.monitor, Target::Unix(_)) {
+            tokio::spawn(remote::follow(machine, daemon.clone()));
+        }
+    }
+    tokio::spawn(remember(reader, daemon.clone()));
+    if is_bare {
+        tokio::spawn(tell_what_is_there(config.attach.into_iter().map(|attach| attach.path).collect()));
+    }
+    manager.ready().map_err(|error| failed(error.into()))?;
+    let watchdog = {
+        let manager = manager.clone();
+        tokio::spawn(async move { manager.watch(|| true).await })
+    };
+
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    // Whoever does not hear it hears that we have ended.
+    let _ = manager.stopping();
+    watchdog.abort();
+    stop.send_replace(true);
+    drop(daemon);
+    // A second signal does not wait for the last words.
+    tokio::select! {
+        () = stop.closed() => {}
+        () = tokio::time::sleep(LAST_WORDS) => tell("some machines did not end in time: their last words are missing"),
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    running.stop().await;
+    handover.finish();
+    // It answers to the end, and its file goes with it.
+    control.abort();
+    let _ = control.await;
+    Ok(Exit::Done)
+}
+
+fn on(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::new(Exit::Failed, error).about("listening for signals"))
+}
+
+/// Each machine takes two files, its connection and its process: as many as we may have.
+fn raise_open_files() {
+    let limits = getrlimit(Resource::Nofile);
+    // Where it may not be raised, accepting says what is missing.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits });
+}
+
+/// The state is for the daemon and its group.
+fn make_state_dir(path: &Path) -> Result<(), Failure> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path);
+    made.map_err(|error| Failure::new(Exit::Failed, error).about(format!("making {}", path.display())))
+}
+
+/// The monitors on this host that are connected to: those of named machines, and those that patterns find.
+fn dials(config: &Config) -> Result<Vec<Dial>, Failure> {
+    let mut dials = Vec::new();
+    for machine in &config.machines {
+        if let Target::Unix(path) = &machine.monitor {
+            dials.push(Dial { paths: Paths::one(path.clone()), name: Some(machine.name.clone()) });
+        }
+    }
+    for pattern in &config.dial {
+        let paths = pattern.parse().map_err(|error: NotPaths| Failure::usage(error).about("dial"))?;
+        dials.push(Dial { paths, name: None });
+    }
+    Ok(dials)
+}
+
+/// A socket that QEMUs dial. Its folder is made so that another user's QEMU finds the way.
+fn bind(attach: &Attach) -> Result<DialIn, Failure> {
+    let folder = attach.path.parent().unwrap_or(&attach.path);
+    if !folder.as_os_str().is_empty() && !folder.is_dir() {
+        let failed = |error| Failure::new(Exit::Failed, error).about(format!("making {}", folder.display()));
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    }
+    let access = Access { mode: Some(attach.mode), group: attach.group.as_ref().map(|group| group.gid) };
+    DialIn::bind_for(&attach.path, access).map_err(|error| Failure::new(Exit::Failed, error))
+}
+
+/// How many QEMUs that are not attached are named at the start.
+const NAMED: usize = 16;
+
+/// Every QEMU on this host that is not attached: why, and what would attach it. For who has just started qev, with nothing
+/// configured, and wonders what to do next.
+async fn tell_what_is_there(attach: Vec<PathBuf>) {
+    let found = tokio::task::spawn_blocking(|| discover::all(Path::new("/proc"))).await.unwrap_or_default();
+    let reports = discover::report(found, &Ours { attach, ..Ours::default() }).await;
+    let left: Vec<_> = reports.iter().filter(|report| !report.is_attached).collect();
+    for report in left.iter().take(NAMED) {
+        let mut sentence = format!("not attached: {}", report.sentence());
+        if let Some(line) = &report.attach {
+            sentence.push_str(&format!("; to attach it: {}", Plain::new(line, usize::MAX)));
+        }
+        tell(&sentence);
+    }
+    if left.len() > NAMED {
+        tell(&format!("and {} more: qev machines --discover", left.len() - NAMED));
+    }
+}
+
+/// Learns from the journal who was there when the last daemon was, and lets those go that do not come back.
+async fn remember(reader: Reader, daemon: Daemon) {
+    let known = tokio::task::spawn_blocking(move || absence::in_journal(&reader)).await;
+    match known {
+        Ok(Ok(known)) => daemon.absences.learn(known),
+        Ok(Err(error)) => {
+            tell(&format!("cannot tell which machines were attached before: {error}"));
+            daemon.absences.learn([]);
+        }
+        // The reading was cut off: the daemon is ending.
+        Err(_) => daemon.absences.learn([]),
+    }
+    let mut stopping = daemon.stopping();
+    tokio::select! {
+        () = stopping.wait() => return,
+        () = tokio::time::sleep(BACK_WITHIN) => {}
+    }
+    let time = now();
+    for absence in daemon.absences.not_back(time) {
+        let (host, machine) = (Arc::clone(&daemon.host), Arc::clone(&absence.identity.machine));
+        let gap = Gap { from: Some(absence.since), until: Some(time), ..Gap::default() };
+        let gap = Record::gap(Arc::clone(&host), Arc::clone(&machine), time, gap, "qev was not running");
+        let detached = Record::detached(host, machine, time, "it did not come back after qev was started again");
+        let outbox = daemon.recorder.outbox();
+        for mut record in [gap, detached] {
+            record.machine_id.clone_from(&absence.identity.machine_id);
+            record.session.clone_from(&absence.session);
+            outbox.put(record).await;
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `qev serve`: machines that dial in and machines that are dialled, their history, and what becomes of it when the daemon
+//! is stopped or killed.
+
+use crate::daemon::{Daemon, History, dialling, emit, machine, session, signal};
+use crate::program::{Raw, Running, Scratch, exists, qev, run};
+use qev_record::{Kind, Severity};
+
+#[test]
+fn machines_that_dial_and_machines_that_are_dialled_are_attached_and_their_events_kept() {
+    let scratch = Scratch::new();
+    let daemon = Daemon::start(&scratch, &["--dial", &scratch.path("vm*.sock")]);
+    let mut history = History::of(&scratch);
+    let web1 = dialling(&scratch, "web1", &["--balloon"]);
+    let attached = history.kind(&Kind::Attached, "web1");
+    assert_eq!(attached.session.as_deref(), Some(&*session(&web1)));
+    assert!(attached.summary.contains("dialled in"), "{}", attached.summary);
+    let state = history.kind(&Kind::State, "web1");
+    assert_eq!(&*state.summary, "on attach: running, balloon at 128 MiB");
+    let asked = ["query-status", "query-name", "query-uuid", "query-balloon", "query-acpi-ospm-status"];
+    assert!(asked.iter().all(|command| state.data.as_ref().unwrap().get(command).is_some()), "{state:?}");
+
+    // It appears while the daemon runs.
+    let uuid = "3f2a9c1e-0000-4000-8000-000000000001";
+    let guest = scratch.path("guest");
+    let db1 = machine(&["--uuid", uuid, "--qmp", &scratch.path("vm1.sock"), "--guest", &guest]);
+    let attached = history.kind(&Kind::Attached, "vm1");
+    assert_eq!(attached.machine_id.as_deref(), Some(uuid));
+    assert_eq!(attached.session.as_deref(), Some(&*session(&db1)));
+
+    emit(&scratch, "web1", "STOP");
+    emit(&scratch, "guest", "RESUME");
+    assert_eq!(history.event("STOP", "web1").session.as_deref(), Some(&*session(&web1)));
+    assert_eq!(history.event("RESUME", "vm1").machine_id.as_deref(), Some(uuid));
+
+    daemon.stop();
+    for _ in 0..2 {
+        let detached = history.until("detached", |record| record.kind == Kind::Detached);
+        assert_eq!((detached.reason.as_deref(), detached.severity), (Some("qev was stopped"), Severity::Notice));
+    }
+    assert!(!exists(&scratch.path("a.sock")), "what was made is removed");
+}
+
+#[test]
+fn how_a_machine_ended_is_told_from_how_another_did() {
+    let scratch = Scratch::new();
+    let _daemon = Daemon::start(&scratch, &[]);
+    let mut history = History::of(&scratch);
+    let mut killed = dialling(&scratch, "killed", &[]);
+    history.kind(&Kind::State, "killed");
+    // Its parent does not ask for its status before it was seen.
+    signal(&killed, "KILL");
+    let detached = history.kind(&Kind::Detached, "killed");
+    assert_eq!(detached.severity, Severity::Critical);
+    assert_eq!(detached.reason.as_deref(), Some(&*format!("process {} was killed by SIGKILL", killed.0.id())));
+    killed.0.wait().unwrap();
+
+    let mut quits = machine(&["--name", "quits", "--dial", &scratch.path("a.sock"), "--qmp", &scratch.path("q.sock")]);
+    history.kind(&Kind::State, "quits");
+    Raw::connect(&scratch.path("q.sock")).execute("quit", "{}");
+    let detached = history.kind(&Kind::Detached, "quits");
+    assert_eq!(detached.severity, Severity::Notice, "{detached:?}");
+    assert!(detached.reason.as_deref().unwrap().starts_with("the machine shut down (host-qmp-quit)"), "{detached:?}");
+    assert_eq!(quits.status(), 0);
+
+    let panics = dialling(&scratch, "panics", &["--panic", "exit-failure"]);
+    history.kind(&Kind::State, "panics");
+    run(&["send", &scratch.path("panics"), "panic"]);
+    let detached = history.kind(&Kind::Detached, "panics");
+    let ended = format!("the machine shut down (guest-panic); process {} ended with status 1", panics.0.id());
+    assert_eq!(detached.reason.as_deref(), Some(&*ended));
+}
+
+#[test]
+fn two_sessions_that_claim_one_uuid_are_two() {
+    let scratch = Scratch::new();
+    let _daemon = Daemon::start(&scratch, &[]);
+    let mut history = History::of(&scratch);
+    let uuid = "3f2a9c1e-0000-4000-8000-000000000002";
+    let one = dialling(&scratch, "one", &["--uuid", uuid]);
+    let other = dialling(&scratch, "other", &["--uuid", uuid]);
+    let mut attached = [1, 2].map(|_| history.until("attached", |record| record.kind == Kind::Attached));
+    attached.sort_by(|one, other| one.machine.cmp(&other.machine));
+    for (record, running, name) in [(&attached[0], &one, "one"), (&attached[1], &other, "other")] {
+        assert_eq!((record.machine_id.as_deref(), &*record.machine), (Some(uuid), name));
+        assert_eq!(record.session.as_deref(), Some(&*session(running)));
+    }
+    emit(&scratch, "other", "STOP");
+    assert_eq!(history.event("STOP", "other").session.as_deref(), Some(&*session(&other)));
+}
+
+#[test]
+fn one_that_comes_back_has_a_gap_before_it_whether_it_was_away_or_the_daemon_was() {
+    let scratch = Scratch::new();
+    let daemon = Daemon::start(&scratch, &[]);
+    let mut history = History::of(&scratch);
+    let first = dialling(&scratch, "web1", &[]);
+    history.kind(&Kind::State, "web1");
+    drop(first);
+    let detached = history.kind(&Kind::Detached, "web1");
+    let web1 = dialling(&scratch, "web1", &[]);
+    let gap = history.kind(&Kind::Gap, "web1");
+    assert_eq!((gap.from, gap.session.as_deref()), (Some(detached.received), Some(&*session(&web1))));
+    assert_eq!(history.kind(&Kind::Attached, "web1").received, gap.until.unwrap());
+
+    // Told to stop.
+    daemon.stop();
+    let detached = history.kind(&Kind::Detached, "web1");
+    let daemon = Daemon::start(&scratch, &[]);
+    let gap = history.kind(&Kind::Gap, "web1");
+    assert_eq!(gap.from, Some(detached.received));
+    history.kind(&Kind::State, "web1");
+
+    // Killed: nobody said that it was let go.
+    emit(&scratch, "web1", "STOP");
+    let last = history.event("STOP", "web1");
+    daemon.kill();
+    let _daemon = Daemon::start(&scratch, &[]);
+    let gap = history.kind(&Kind::Gap, "web1");
+    assert!(gap.from.unwrap() <= last.received && gap.until.unwrap() > last.received, "{gap:?}");
+    history.kind(&Kind::Attached, "web1");
+    history.kind(&Kind::State, "web1");
+}
+
+#[test]
+fn one_that_does_not_come_back_after_a_crash_is_let_go() {
+    let scratch = Scratch::new();
+    let daemon = Daemon::start(&scratch, &[]);
+    let mut history = History::of(&scratch);
+    let web1 = dialling(&scratch, "web1", &[]);
+    let attached = history.kind(&Kind::Attached, "web1");
+    daemon.kill();
+    drop(web1);
+    let _daemon = Daemon::start(&scratch, &[]);
+    let gap = history.kind(&Kind::Gap, "web1");
+    assert_eq!((gap.reason.as_deref(), &gap.session), (Some("qev was not running"), &attached.session));
+    history.kind(&Kind::Detached, "web1");
+}
+
+#[test]
+fn a_monitor_that_another_holds_is_left_alone_until_it_is_free() {
+    let scratch = Scratch::new();
+    let monitor = scratch.path("vm1.sock");
+    let _machine = Running::until_told(qev(&["simulate", "--name", "web1", "--qmp", &monitor]), 1);
+    let mut other = Raw::connect(&monitor);
+    let _daemon = Daemon::start(&scratch, &["--dial", &monitor]);
+    // It is served, and nobody waits behind it.
+    assert!(other.execute("query-status", "{}").contains("running"));
+    let mut history = History::of(&scratch);
+    assert!(history.new_records().is_empty());
+    drop(other);
+    history.kind(&Kind::Attached, "web1");
+}
