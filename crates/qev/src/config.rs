@@ -8,9 +8,6 @@
 //! Every key is known here. One that is not is an error that says which was meant: a mistyped `keep-age` must not keep
 //! everything for ever.
 
-// Until the daemon asks for all of it.
-#![allow(dead_code)]
-
 mod document;
 mod group;
 mod problem;

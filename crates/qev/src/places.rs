@@ -6,9 +6,6 @@
 //! | sockets | `/run/qev` | `$XDG_RUNTIME_DIR/qev`, else `run` in the state's folder |
 //! | configuration | `/etc/qev/config.toml` | `$XDG_CONFIG_HOME/qev/config.toml`, else `~/.config/qev/config.toml` |
 
-// Until the daemon asks.
-#![allow(dead_code)]
-
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};

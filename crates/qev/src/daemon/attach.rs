@@ -84,7 +84,9 @@ async fn hold_on(monitor: Negotiated, back: Option<(Held, Kept, bool)>, daemon: 
     let since = now();
     let Negotiated { mut client, mut events, way, place, path, configured } = monitor;
     let process = client.peer().and_then(|peer| peer.pid).and_then(Process::of);
-    let session = process.as_ref().map(Process::session);
+    // A machine that ended meanwhile has no process any more.
+    let known = back.as_ref().and_then(|(held, ..)| held.session.clone());
+    let session = process.as_ref().map(Process::session).or(known);
     let (answers, early) = questions::ask(&client, &mut events).await;
     // Who was known is known, whether it answers now or not.
     let (uuid, name) = match &back {
@@ -210,13 +212,14 @@ impl Machine {
             tokio::select! {
                 biased;
                 fate = &mut fate, if became.is_none() => became = Some(fate),
+                // Before what is there to be heard: a machine that floods would never let us go.
+                () = stopping.wait() => {
+                    return self.leave(events, hand_over).await;
+                }
                 item = events.next() => {
                     if let Some(ended) = self.take(now(), &item).await {
                         break ended;
                     }
-                }
-                () = stopping.wait() => {
-                    return self.leave(events, hand_over).await;
                 }
             }
         };

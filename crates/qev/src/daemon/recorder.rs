@@ -23,7 +23,7 @@ use qev_qmp::Timestamp;
 use qev_record::Record;
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -46,13 +46,15 @@ const LAST_TRIES: Duration = Duration::from_secs(5);
 pub(crate) struct Recorder {
     depot: Arc<Depot>,
     reader: Reader,
+    /// The thread has the other end.
+    alive: Weak<()>,
 }
 
 /// The recorder's thread.
 #[derive(Debug)]
 pub(crate) struct Running {
     depot: Arc<Depot>,
-    ended: oneshot::Receiver<()>,
+    ended: oneshot::Receiver<bool>,
 }
 
 /// Where groups are committed: the journal, and in tests one that fails when it is told to.
@@ -104,14 +106,22 @@ impl Recorder {
         let depot = Depot::new(limits, tail);
         let (end, ended) = oneshot::channel();
         let of_thread = Arc::clone(&depot);
+        let alive = Arc::new(());
+        let is_alive = Arc::downgrade(&alive);
         std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
-            record(&of_thread, store);
+            let _alive = alive;
+            let is_whole = record(&of_thread, store);
             of_thread.tail.close();
             // Nobody may be waiting for it.
-            let _ = end.send(());
+            let _ = end.send(is_whole);
         })?;
         tokio::spawn(mind(Arc::downgrade(&depot)));
-        Ok((Recorder { depot: Arc::clone(&depot), reader }, Running { depot, ended }))
+        Ok((Recorder { depot: Arc::clone(&depot), reader, alive: is_alive }, Running { depot, ended }))
+    }
+
+    /// Whether the thread runs. One that only waits for the disk does.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive.strong_count() > 0
     }
 
     /// An outbox for one session of one machine.
@@ -137,15 +147,16 @@ impl Recorder {
 }
 
 impl Running {
-    /// Commits what was put in and ends. What is put in later is lost.
-    pub(crate) async fn stop(self) {
+    /// Commits what was put in and ends. What is put in later is lost. Whether all of it could be committed.
+    pub(crate) async fn stop(self) -> bool {
         self.depot.close();
         // That it is gone is the end, too.
-        let _ = self.ended.await;
+        self.ended.await.unwrap_or(false)
     }
 }
 
-fn record(depot: &Depot, mut store: impl Store) {
+/// Until nothing is left; `false` when something is, and cannot be committed.
+fn record(depot: &Depot, mut store: impl Store) -> bool {
     let mut failures = Failures::default();
     let mut retained = Instant::now();
     loop {
@@ -156,7 +167,7 @@ fn record(depot: &Depot, mut store: impl Store) {
         let group = match depot.take(RETAIN) {
             Taken::Group(group) => group,
             Taken::Nothing => continue,
-            Taken::Closed => return,
+            Taken::Closed => return true,
         };
         let size = group.len();
         let mut records: Vec<Record> = group.iter().map(|record| Record::clone(record)).collect();
@@ -175,7 +186,7 @@ fn record(depot: &Depot, mut store: impl Store) {
                 if is_closed && failures.is_too_late() {
                     let left = depot.lock().queues.waiting();
                     tell(&format!("{left} records are lost: the journal could not be written to the end"));
-                    return;
+                    return false;
                 }
                 if is_closed {
                     // Nothing interrupts us any more.

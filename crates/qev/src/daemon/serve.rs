@@ -113,8 +113,8 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
     }
     manager.ready().map_err(|error| failed(error.into()))?;
     let watchdog = {
-        let manager = manager.clone();
-        tokio::spawn(async move { manager.watch(|| true).await })
+        let (manager, recorder) = (manager.clone(), daemon.recorder.clone());
+        tokio::spawn(async move { manager.watch(|| recorder.is_alive()).await })
     };
 
     tokio::select! {
@@ -133,8 +133,10 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    running.stop().await;
-    handover.finish();
+    if running.stop().await {
+        // What was received is in the journal: the next one goes on behind it. Otherwise it finds a gap.
+        handover.finish();
+    }
     // It answers to the end, and its file goes with it.
     control.abort();
     let _ = control.await;

@@ -16,6 +16,7 @@ mod demo;
 mod descriptor;
 mod exchanges;
 mod explain;
+mod handover;
 mod log;
 mod manual;
 mod program;
