@@ -108,9 +108,6 @@ fn files(tree: &mut Tree, program: &Path, scratch: &Scratch, time: u64) -> Resul
 
 /// The manual's pages and the shells' completions, which the program itself makes.
 fn pages(tree: &mut Tree, program: &Path, scratch: &Scratch) -> Result<(), Error> {
-    if output_of(Command::new(program).args(["man", "--help"])).is_err() {
-        return Ok(());
-    }
     let man = scratch.file("man");
     fs::create_dir_all(&man).context(|| format!("cannot make {}", man.display()))?;
     output_of(Command::new(program).args(["man", "--dir"]).arg(&man))?;
