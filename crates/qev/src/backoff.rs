@@ -4,31 +4,40 @@ use std::time::Duration;
 
 /// How long to wait before the next attempt: twice as long each time, from the beginning after a connection that lasted.
 #[derive(Debug)]
-pub(crate) struct Backoff(Duration);
+pub(crate) struct Backoff {
+    next: Duration,
+    first: Duration,
+    last: Duration,
+}
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(250);
     /// The longest wait.
     pub(crate) const LAST: Duration = Duration::from_secs(10);
 
+    /// One that waits so long at first, and so long at last.
+    pub(crate) fn between(first: Duration, last: Duration) -> Backoff {
+        Backoff { next: first, first, last }
+    }
+
     /// How long to wait now.
     pub(crate) fn next(&mut self) -> Duration {
-        let wait = self.0;
-        self.0 = (wait * 2).min(Backoff::LAST);
+        let wait = self.next;
+        self.next = (wait * 2).min(self.last);
         wait
     }
 
     /// A machine that comes and goes at once should not be asked four times a second.
     pub(crate) fn was_connected(&mut self, lasted: Duration) {
-        if lasted >= Backoff::LAST {
-            *self = Backoff::default();
+        if lasted >= self.last {
+            self.next = self.first;
         }
     }
 }
 
 impl Default for Backoff {
     fn default() -> Backoff {
-        Backoff(Backoff::FIRST)
+        Backoff::between(Backoff::FIRST, Backoff::LAST)
     }
 }
 

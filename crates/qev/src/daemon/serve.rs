@@ -15,7 +15,7 @@ use super::recorder::Recorder;
 use super::roster::Roster;
 use super::source::dial_out::{self, Dial};
 use super::source::paths::{NotPaths, Paths};
-use super::source::{dial_in, remote};
+use super::source::{dial_in, libvirt, remote};
 use super::systemd::Manager;
 use super::systemd::inherited::Inherited;
 use super::{Daemon, journal_dir};
@@ -106,6 +106,9 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
         if !matches!(machine.monitor, Target::Unix(_)) {
             tokio::spawn(remote::follow(machine, daemon.clone()));
         }
+    }
+    for uri in config.libvirt {
+        tokio::spawn(libvirt::follow(uri, daemon.clone()));
     }
     tokio::spawn(remember(reader, daemon.clone()));
     if is_bare {
