@@ -62,6 +62,9 @@ pub const SYSTEMD_ANALYZE: Program =
 /// Sets the manual, and complains of what it does not understand.
 pub const GROFF: Program = Program { name: "groff", package: "groff-base", find: || in_path("groff") };
 
+/// Gives a program a terminal, as a person has one.
+pub const SCRIPT: Program = Program { name: "script", package: "bsdutils", find: || in_path("script") };
+
 /// Everything that `cargo xtask test` needs beside Rust.
 pub const FOR_ALL_TESTS: &[Program] = &[
     QEMU,
@@ -77,6 +80,7 @@ pub const FOR_ALL_TESTS: &[Program] = &[
     LINTIAN,
     SYSTEMD_ANALYZE,
     GROFF,
+    SCRIPT,
 ];
 
 impl Program {

@@ -10,3 +10,5 @@ mod five_events;
 mod lab_itself;
 #[cfg(test)]
 mod power_cut;
+#[cfg(test)]
+mod run;
