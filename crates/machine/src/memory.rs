@@ -110,8 +110,10 @@ impl MachineMemory {
 
     /// `device_add`: the guest has yet to be told.
     pub(crate) fn device_add(&mut self, options: DeviceOptions, path: String) -> Result<(), QmpError> {
-        let properties =
-            DimmProperties::read(options.properties, |id| self.has_device(id), |id| self.backend(id).is_some())?;
+        // The device stands in the tree of objects before its properties are looked at.
+        let itself = options.id.clone();
+        let has_device = |id: &str| self.has_device(id) || itself.as_deref() == Some(id);
+        let properties = DimmProperties::read(options.properties, has_device, |id| self.backend(id).is_some())?;
         let number = self.free_slot(properties.slot)?;
         let memdev = properties.memdev.ok_or_else(|| QmpError::generic("'memdev' property must be set"))?;
         let size = self.backend(&memdev).map(|backend| backend.size).ok_or_else(|| missing("memdev"))?;

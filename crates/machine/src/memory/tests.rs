@@ -88,6 +88,14 @@ fn a_machine_without_slots_says_so_before_anything_else() {
 }
 
 #[test]
+fn a_device_is_there_before_its_memory_is_looked_for() {
+    let mut memory = memory("128M,slots=1,maxmem=1G");
+    let expected = Err("Invalid parameter type for 'memdev', expected: memory-backend".to_owned());
+    assert_eq!(device_add(&mut memory, "d1", "d1", Object::new()), expected);
+    assert_eq!(device_add(&mut memory, "d1", "d2", Object::new()), Err("Device 'd2' not found".to_owned()));
+}
+
+#[test]
 fn a_gap_is_used_again() {
     let mut memory = memory("256M,slots=3,maxmem=1G");
     for id in ["m1", "m2", "m3"] {
