@@ -38,9 +38,6 @@ const AGAIN_AT_LAST: Duration = Duration::from_secs(1);
 /// How often old segments are looked for.
 const RETAIN: Duration = Duration::from_secs(60);
 
-/// How long what is left is tried to be committed when the daemon ends.
-const LAST_TRIES: Duration = Duration::from_secs(5);
-
 /// The way from machines to the journal. Clones are for the same one.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
@@ -103,6 +100,7 @@ impl Recorder {
         reader: Reader,
         limits: Limits,
     ) -> io::Result<(Recorder, Running)> {
+        let last_tries = limits.last_tries;
         let depot = Depot::new(limits, tail);
         let (end, ended) = oneshot::channel();
         let of_thread = Arc::clone(&depot);
@@ -110,7 +108,7 @@ impl Recorder {
         let is_alive = Arc::downgrade(&alive);
         std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
             let _alive = alive;
-            let is_whole = record(&of_thread, store);
+            let is_whole = record(&of_thread, store, last_tries);
             of_thread.tail.close();
             // Nobody may be waiting for it.
             let _ = end.send(is_whole);
@@ -156,7 +154,7 @@ impl Running {
 }
 
 /// Until nothing is left; `false` when something is, and cannot be committed.
-fn record(depot: &Depot, mut store: impl Store) -> bool {
+fn record(depot: &Depot, mut store: impl Store, last_tries: Duration) -> bool {
     let mut failures = Failures::default();
     let mut retained = Instant::now();
     loop {
@@ -183,7 +181,7 @@ fn record(depot: &Depot, mut store: impl Store) -> bool {
             Err(error) => {
                 depot.failed();
                 let is_closed = depot.pause(failures.failed(&*error));
-                if is_closed && failures.is_too_late() {
+                if is_closed && failures.since_closed() >= last_tries {
                     let left = depot.lock().queues.waiting();
                     tell(&format!("{left} records are lost: the journal could not be written to the end"));
                     return false;
@@ -202,7 +200,7 @@ fn record(depot: &Depot, mut store: impl Store) -> bool {
 struct Failures {
     pause: Option<Duration>,
     /// Since when it fails although no more is put in.
-    last_tries: Option<Instant>,
+    closed: Option<Instant>,
     dropped: u64,
     retain_failed: bool,
 }
@@ -231,8 +229,8 @@ impl Failures {
         }
     }
 
-    fn is_too_late(&mut self) -> bool {
-        self.last_tries.get_or_insert_with(Instant::now).elapsed() >= LAST_TRIES
+    fn since_closed(&mut self) -> Duration {
+        self.closed.get_or_insert_with(Instant::now).elapsed()
     }
 
     fn retained(&mut self, retained: Result<Vec<String>, Box<dyn Error>>) {

@@ -15,8 +15,9 @@ use super::room::Dropped;
 use qev_record::{Kind, Record, Severity};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Bounds, in bytes and records.
+/// Bounds, in bytes, records and time.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     /// Of one machine.
@@ -31,6 +32,8 @@ pub(crate) struct Limits {
     pub(crate) group: usize,
     /// Bytes of a group.
     pub(crate) group_bytes: usize,
+    /// How long what is left is tried to be committed when the daemon ends.
+    pub(crate) last_tries: Duration,
 }
 
 impl Default for Limits {
@@ -42,6 +45,7 @@ impl Default for Limits {
             all_own: 32 << 20,
             group: 1000,
             group_bytes: 8 << 20,
+            last_tries: Duration::from_secs(5),
         }
     }
 }

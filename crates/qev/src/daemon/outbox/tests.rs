@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout};
 
 /// Small enough to be full soon. A record of these tests has some 550 bytes.
 fn limits() -> Limits {
-    Limits { machine: 8 << 10, all: 64 << 10, own: 2 << 10, all_own: 16 << 10, group: 12, group_bytes: 1 << 20 }
+    let all = Limits { all: 64 << 10, all_own: 16 << 10, group: 12, group_bytes: 1 << 20, ..Limits::default() };
+    Limits { machine: 8 << 10, own: 2 << 10, ..all }
 }
 
 fn depot() -> Arc<Depot> {

@@ -63,7 +63,8 @@ fn start(dir: &Path, room: usize) -> (Recorder, Running, Arc<AtomicBool>) {
     let reader = Reader::open(dir).unwrap();
     let fails = Arc::new(AtomicBool::new(false));
     let store = Failing { kept: Kept { journal, told: 0 }, fails: Arc::clone(&fails) };
-    let (recorder, running) = Recorder::start_with(store, tail, reader, Limits::default()).unwrap();
+    let limits = Limits { last_tries: Duration::from_millis(300), ..Limits::default() };
+    let (recorder, running) = Recorder::start_with(store, tail, reader, limits).unwrap();
     (recorder, running, fails)
 }
 
@@ -108,10 +109,27 @@ async fn stopping_commits_what_was_put_in() {
         outboxes[1].put(event("b", "STOP", n)).await;
     }
     drop(outboxes);
-    running.stop().await;
+    assert!(running.stop().await);
     let mut kept = kept(&scratch.0);
     kept.sort_unstable();
     assert_eq!(kept, (0..1000).flat_map(|n| [n, n]).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn stopping_says_whether_all_could_be_kept_and_does_not_try_for_ever() {
+    let scratch = Scratch::new();
+    let (recorder, running, fails) = start(&scratch.0, 100);
+    let mut follow = recorder.follow(Wanted::default(), 0);
+    let outbox = recorder.outbox();
+    outbox.put(event("a", "STOP", 1)).await;
+    assert_eq!(see(&mut follow).await, [(1, Some(1), None)]);
+    fails.store(true, Ordering::SeqCst);
+    for n in 2..=4 {
+        outbox.put(event("a", "STOP", n)).await;
+    }
+    assert!(!running.stop().await);
+    assert!(follow.next().await.is_none());
+    assert_eq!(kept(&scratch.0), [1]);
 }
 
 #[tokio::test]
