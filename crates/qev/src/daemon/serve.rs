@@ -136,14 +136,15 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    if running.stop().await {
+    let is_whole = running.stop().await;
+    if is_whole {
         // What was received is in the journal: the next one goes on behind it. Otherwise it finds a gap.
         handover.finish();
     }
     // It answers to the end, and its file goes with it.
     control.abort();
     let _ = control.await;
-    Ok(Exit::Done)
+    Ok(if is_whole { Exit::Done } else { Exit::Failed })
 }
 
 fn on(kind: SignalKind) -> Result<Signal, Failure> {

@@ -18,6 +18,7 @@ mod exchanges;
 mod explain;
 mod handover;
 mod log;
+mod log_of_a_daemon;
 mod manual;
 mod program;
 mod python_client;
