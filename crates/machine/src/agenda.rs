@@ -17,6 +17,10 @@ pub(crate) enum Action {
     Reboot,
     /// The guest has shut down.
     PowerOff,
+    /// Nothing fed the watchdog in time.
+    WatchdogExpires,
+    /// A disk's error stops the machine.
+    IoErrorStops,
 }
 
 /// Actions by the guest time at which they are due.

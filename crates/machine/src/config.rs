@@ -6,7 +6,9 @@ pub(crate) mod size;
 pub(crate) mod smp;
 pub(crate) mod uuid;
 
+use crate::disk::DiskConfig;
 use crate::panic::PanicPolicy;
+use crate::watchdog::{WatchdogModel, WatchdogPolicy};
 use memory::Memory;
 use qev_qmp::QemuVersion;
 use quorum::QuorumConfig;
@@ -41,6 +43,12 @@ pub struct MachineConfig {
     pub no_reboot: bool,
     /// Whether it waits for a `cont` before its guest boots: `-S`.
     pub paused: bool,
+    /// Its watchdog: `-device i6300esb` or `ib700`.
+    pub watchdog: Option<WatchdogModel>,
+    /// What it does when its watchdog expires: `-action watchdog=`.
+    pub watchdog_action: WatchdogPolicy,
+    /// The disks that its guest sees, on its quorums: `-device virtio-blk-pci`.
+    pub disks: Vec<DiskConfig>,
     /// Its quorum block nodes.
     pub quorums: Vec<QuorumConfig>,
     /// How its guest behaves.
@@ -61,6 +69,9 @@ impl Default for MachineConfig {
             no_shutdown: false,
             no_reboot: false,
             paused: false,
+            watchdog: None,
+            watchdog_action: WatchdogPolicy::default(),
+            disks: Vec::new(),
             quorums: Vec::new(),
             guest: GuestConfig::default(),
         }

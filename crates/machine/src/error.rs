@@ -39,6 +39,10 @@ pub enum MachineError {
     },
     /// Two children are the same file.
     SameFile(PathBuf),
+    /// A disk lies on a node that is no quorum of the machine's.
+    NoSuchNode(Box<str>),
+    /// Two disks lie on the same node.
+    NodeInUse(Box<str>),
 }
 
 impl fmt::Display for MachineError {
@@ -52,7 +56,8 @@ impl fmt::Display for MachineError {
             }
             MachineError::OpenChild { path, .. } => write!(
                 f,
-                "quorum child '{}' can not be opened for reading and writing: it must be an existing raw image",
+                "quorum child '{}' can not be opened for reading and writing: expected an existing raw image, such as \
+                 'truncate -s 64M FILE' makes",
                 path.display()
             ),
             MachineError::NotAFile(path) => {
@@ -64,6 +69,15 @@ impl fmt::Display for MachineError {
                  make all children of a quorum the same size",
                 path.display()
             ),
+            MachineError::NoSuchNode(node) => {
+                write!(
+                    f,
+                    "a disk lies on '{node}', which is no quorum of this machine: give it a --quorum of that name"
+                )
+            }
+            MachineError::NodeInUse(node) => {
+                write!(f, "two disks lie on the quorum '{node}': give each disk a quorum of its own")
+            }
             MachineError::SameFile(path) => write!(
                 f,
                 "quorum child '{}' is the same file as another child: give each child a file of its own",

@@ -9,7 +9,7 @@ pub(crate) mod hotplug;
 use crate::agenda::Action;
 use crate::config::GuestConfig;
 use crate::machine::Machine;
-use crate::run_state::ShutdownCause;
+use crate::run_state::{RunState, ShutdownCause};
 use hotplug::{HotplugDriver, Notifications};
 use qev_qmp::event::BalloonChange;
 use std::time::Duration;
@@ -77,6 +77,8 @@ impl Machine {
             Action::Booted => self.guest_booted(),
             Action::Reboot => self.reset(ShutdownCause::GuestReset),
             Action::PowerOff => self.shut_down(ShutdownCause::GuestShutdown, 0),
+            Action::WatchdogExpires => self.watchdog_expires(),
+            Action::IoErrorStops => self.stop_in(RunState::IoError),
         }
     }
 
@@ -97,8 +99,10 @@ impl Machine {
 
     fn guest_is_gone(&mut self) {
         self.agenda.clear();
+        self.watchdog_is_left_alone();
         self.guest.up = false;
         self.guest.notifications.clear();
+        self.disks_forget();
         if let Some(balloon) = &mut self.balloon {
             balloon.forget();
         }
@@ -130,9 +134,11 @@ impl Machine {
             AfterPanic::AsConfigured => self.guest.config.reboot_after_panic,
             AfterPanic::Reboot => self.guest.config.reboot_after_panic.or(GuestConfig::default().reboot_after_panic),
         };
+        let fed = self.watchdog_is_left_alone();
         self.guest_is_gone();
-        if let Some(after) = reboot {
-            self.later(after, Action::Reboot);
+        match reboot {
+            Some(after) => self.later(after, Action::Reboot),
+            None => self.guest_forgets_watchdog(fed),
         }
     }
 

@@ -6,12 +6,14 @@ use crate::balloon::Balloon;
 use crate::clock::{Clock, Now};
 use crate::config::MachineConfig;
 use crate::cpu::Cpus;
+use crate::disk::Disk;
 use crate::error::MachineError;
 use crate::guest::Guest;
 use crate::memory::MachineMemory;
 use crate::qemu_io::Output;
 use crate::quorum::BlockNodes;
-use crate::run_state::RunState;
+use crate::run_state::{RunState, ShutdownCause};
+use crate::watchdog::{Watchdog, WatchdogPolicy};
 use crate::{guest_commands, monitor};
 use qev_qmp::{ErrorClass, Object, QmpError, Timestamp, Typed, Value};
 use std::time::Duration;
@@ -30,6 +32,10 @@ pub struct Machine {
     pub(crate) memory: MachineMemory,
     pub(crate) cpus: Cpus,
     pub(crate) balloon: Option<Balloon>,
+    pub(crate) watchdog: Option<Watchdog>,
+    /// What the machine does when it expires: `watchdog-set-action` changes it, whether there is one or not.
+    pub(crate) watchdog_policy: WatchdogPolicy,
+    pub(crate) disks: Vec<Disk>,
     pub(crate) nodes: BlockNodes,
     pub(crate) output: Output,
     pub(crate) guest: Guest,
@@ -58,9 +64,18 @@ impl Machine {
     pub fn new(config: MachineConfig) -> Result<Machine, MachineError> {
         config.memory.check().map_err(MachineError::Memory)?;
         config.smp.check().map_err(MachineError::Smp)?;
+        for (i, disk) in config.disks.iter().enumerate() {
+            let node = &disk.node;
+            if !config.quorums.iter().any(|quorum| quorum.node_name == *node) {
+                return Err(MachineError::NoSuchNode(node.as_str().into()));
+            }
+            if config.disks.iter().take(i).any(|other| other.node == *node) {
+                return Err(MachineError::NodeInUse(node.as_str().into()));
+            }
+        }
         let running = !config.paused;
-        // The balloon and the panic device have no id either, and stand before what is plugged.
-        let anonymous = usize::from(config.balloon) + 1;
+        // What the machine starts with has no id either, and stands before what is plugged.
+        let anonymous = usize::from(config.balloon) + 1 + usize::from(config.watchdog.is_some()) + config.disks.len();
         let mut machine = Machine {
             state: if running { RunState::Running } else { RunState::Prelaunch },
             clock: Clock::new(running),
@@ -69,6 +84,9 @@ impl Machine {
             cpus: Cpus::new(config.smp, config.memory.slots > 0),
             anonymous,
             balloon: config.balloon.then(Balloon::new),
+            watchdog: config.watchdog.map(|_| Watchdog::new()),
+            watchdog_policy: config.watchdog_action,
+            disks: config.disks.iter().cloned().map(Disk::new).collect(),
             nodes: BlockNodes::open(&config.quorums)?,
             output: Output::default(),
             guest: Guest::new(config.guest.clone(), running),
@@ -90,7 +108,8 @@ impl Machine {
     /// what has a command of its own here), `migrate-pause`, `object-add` (`memory-backend-ram`), `object-del`,
     /// `query-acpi-ospm-status`, `query-balloon`, `query-commands`, `query-cpus-fast`, `query-hotpluggable-cpus`,
     /// `query-memory-devices`, `query-memory-size-summary`,
-    /// `query-name`, `query-status`, `query-uuid`, `query-version`, `quit`, `stop`, `system_powerdown`, `system_reset`.
+    /// `query-name`, `query-status`, `query-uuid`, `query-version`, `quit`, `stop`, `system_powerdown`, `system_reset`,
+    /// `system_wakeup`, `watchdog-set-action`.
     ///
     /// # Errors
     ///
@@ -113,7 +132,11 @@ impl Machine {
     /// | `shutdown`, `reset` | | the guest shuts down, or reboots, of itself |
     /// | `disk-error` | `node`, `operation`: `read`, `write`, `flush`; `errno` \[`sector`\] \[`times`\] | a quorum's child fails from here on, where a request touches that sector of 512 bytes if one is given; `errno` 0: no longer. A flush needs a write before it |
     /// | `disk-corrupt` | `node`, `offset`, `length` in bytes \[`pattern`: a byte, 255\] | overwrites a part of a child's file |
-    /// | `emit` | `event` \[`data`\] | emits any event; the document's five are checked, in either dialect |
+    /// | `watchdog` | `fed` \[`timeout-ms`: 30000\] | the guest feeds its watchdog from here on, or lets it expire after that time |
+    /// | `rtc` | `offset` in seconds | the guest sets its clock, so far from where the host has it |
+    /// | `suspend` | \[`to`: `ram`, `disk`\] | the guest suspends to RAM, or to its disk, which ends in a shutdown |
+    /// | `disk-read`, `disk-write`, `disk-flush` | `node` \[`offset`, `length` in bytes\] \[`pattern`: a byte, 0\] | the guest uses its disk on this node; returns whether it is `done`, `failed` with an `errno`, or `waits` for a `cont` |
+    /// | `emit` | `event` \[`data`\] \[`unchecked`\] | emits any event that a QEMU sends, if its data is of its type (the document's five in either dialect); `unchecked`, anything |
     /// | `query-commands` | | lists these |
     ///
     /// # Errors
@@ -149,6 +172,14 @@ impl Machine {
     /// Whether a command of the monitor may be executed out of band (`exec-oob`).
     pub fn allows_oob(&self, command: &str) -> bool {
         matches!(command, "migrate-pause" | "qmp_capabilities")
+    }
+
+    /// QEMU got a signal that ends it, such as SIGTERM: the machine shuts down, `-no-shutdown` or not.
+    pub fn host_signal(&mut self, now: Now) {
+        self.advance(now);
+        if self.exit.is_none() {
+            self.shut_down(ShutdownCause::HostSignal, 0);
+        }
     }
 
     /// Lets everything happen that is due.

@@ -34,6 +34,8 @@ pub(crate) const COMMANDS: Commands = &[
     ("stop", stop),
     ("system_powerdown", system_powerdown),
     ("system_reset", system_reset),
+    ("system_wakeup", system_wakeup),
+    ("watchdog-set-action", watchdog_set_action),
 ];
 
 type Returns = Result<Value, QmpError>;
@@ -222,6 +224,19 @@ fn system_powerdown(machine: &mut Machine, arguments: Arguments) -> Returns {
 fn system_reset(machine: &mut Machine, arguments: Arguments) -> Returns {
     arguments.end()?;
     machine.reset(ShutdownCause::HostQmpSystemReset);
+    nothing()
+}
+
+fn system_wakeup(machine: &mut Machine, arguments: Arguments) -> Returns {
+    arguments.end()?;
+    machine.wake_up()?;
+    nothing()
+}
+
+fn watchdog_set_action(machine: &mut Machine, mut arguments: Arguments) -> Returns {
+    let action = arguments.string("action")?;
+    arguments.end()?;
+    machine.set_watchdog_action(&action)?;
     nothing()
 }
 

@@ -4,16 +4,22 @@
 //! |---|---|---|---|
 //! | `running` | `stop` | `STOP` | `paused` |
 //! | `running` | a panic, policy `pause` | `GUEST_PANICKED`, `STOP` | `guest-panicked` |
-//! | `prelaunch`, `paused`, `guest-panicked` | `cont` | `RESUME` | `running` |
+//! | `running` | the watchdog, action `pause` | `WATCHDOG`, `STOP` | `watchdog` |
+//! | `running` | a disk's error, policy `stop` | `BLOCK_IO_ERROR`, `STOP` | `io-error` |
+//! | `running` | the guest's suspend to RAM | `SUSPEND` | `suspended` |
+//! | `suspended` | `system_wakeup` | `WAKEUP` | `running` |
+//! | `prelaunch`, `paused`, `guest-panicked`, `watchdog`, `io-error` | `cont` | `RESUME` | `running` |
 //! | `shutdown` | `cont` | none: an error, a reset is required | `shutdown` |
 //! | `running` | a reset | `RESET` | `running` |
 //! | any other | a reset | `RESET` | `prelaunch` |
 //! | any | the end | `SHUTDOWN` | gone |
 //! | any, with `-no-shutdown` | the end, but for `quit` | `SHUTDOWN`, and `STOP` if it ran | `shutdown` |
 //!
-//! `stop` where nothing runs and `cont` where it does already do nothing and emit nothing. With `-no-reboot` a reset is
-//! an end.
+//! `stop` where nothing runs, and `cont` where it does already or the guest sleeps, do nothing and emit nothing. With
+//! `-no-reboot` a reset is an end. A guest that suspends to disk says `SUSPEND_DISK` and shuts down. A stop writes out what
+//! was written to disks, which may fail.
 
+use crate::agenda::Action;
 use crate::machine::Machine;
 use qev_qmp::event::OtherEvent;
 use qev_qmp::{Object, QmpError};
@@ -32,6 +38,12 @@ pub enum RunState {
     GuestPanicked,
     /// Its guest shut down, and it stayed (`-no-shutdown`).
     Shutdown,
+    /// Its guest suspended to RAM.
+    Suspended,
+    /// Its watchdog expired, and it was stopped for it.
+    Watchdog,
+    /// A disk's error stopped it.
+    IoError,
 }
 
 impl RunState {
@@ -43,6 +55,9 @@ impl RunState {
             RunState::Paused => "paused",
             RunState::GuestPanicked => "guest-panicked",
             RunState::Shutdown => "shutdown",
+            RunState::Suspended => "suspended",
+            RunState::Watchdog => "watchdog",
+            RunState::IoError => "io-error",
         }
     }
 }
@@ -50,6 +65,7 @@ impl RunState {
 /// Why a machine resets or ends (`ShutdownCause`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ShutdownCause {
+    HostSignal,
     HostQmpQuit,
     HostQmpSystemReset,
     GuestShutdown,
@@ -61,6 +77,7 @@ impl ShutdownCause {
     /// What `SHUTDOWN` and `RESET` carry.
     fn data(self) -> Object {
         let (guest, reason) = match self {
+            ShutdownCause::HostSignal => (false, "host-signal"),
             ShutdownCause::HostQmpQuit => (false, "host-qmp-quit"),
             ShutdownCause::HostQmpSystemReset => (false, "host-qmp-system-reset"),
             ShutdownCause::GuestShutdown => (true, "guest-shutdown"),
@@ -74,25 +91,36 @@ impl ShutdownCause {
 impl Machine {
     /// `stop`.
     pub(crate) fn stop(&mut self) {
-        self.stop_in(RunState::Paused);
+        match self.state {
+            RunState::Running => self.stop_in(RunState::Paused),
+            RunState::Suspended => {}
+            _ => self.flush_all(),
+        }
     }
 
     /// Stops the guest for the reason that this state names, if it runs.
     pub(crate) fn stop_in(&mut self, state: RunState) {
         if self.state == RunState::Running {
             self.set_state(state);
+            self.agenda.remove(Action::IoErrorStops);
             self.emit(OtherEvent::new("STOP", None).into());
+            self.flush_all();
         }
     }
 
     /// `cont`.
     pub(crate) fn cont(&mut self) -> Result<(), QmpError> {
         match self.state {
-            RunState::Running => Ok(()),
+            RunState::Running | RunState::Suspended => Ok(()),
             RunState::Shutdown => Err(QmpError::generic("Resetting the Virtual Machine is required")),
-            RunState::Prelaunch | RunState::Paused | RunState::GuestPanicked => {
+            RunState::Prelaunch
+            | RunState::Paused
+            | RunState::GuestPanicked
+            | RunState::Watchdog
+            | RunState::IoError => {
                 self.emit(OtherEvent::new("RESUME", None).into());
                 self.set_state(RunState::Running);
+                self.disks_go_on();
                 Ok(())
             }
         }
@@ -114,13 +142,40 @@ impl Machine {
     /// Ends the machine, or leaves it stopped where it shall not end.
     pub(crate) fn shut_down(&mut self, cause: ShutdownCause, status: i32) {
         self.emit(OtherEvent::new("SHUTDOWN", Some(cause.data())).into());
-        if self.config.no_shutdown && cause != ShutdownCause::HostQmpQuit {
+        if self.config.no_shutdown && !matches!(cause, ShutdownCause::HostQmpQuit | ShutdownCause::HostSignal) {
             self.stop_in(RunState::Shutdown);
             self.set_state(RunState::Shutdown);
         } else {
-            self.clock.set_running(false);
-            self.exit = Some(status);
+            self.end(status);
         }
+    }
+
+    /// Ends the machine, of which nothing more is heard.
+    pub(crate) fn end(&mut self, status: i32) {
+        self.clock.set_running(false);
+        self.exit = Some(status);
+    }
+
+    /// The guest suspends to RAM.
+    pub(crate) fn suspend(&mut self) {
+        self.set_state(RunState::Suspended);
+        self.emit(OtherEvent::new("SUSPEND", None).into());
+    }
+
+    /// The guest has written its memory to its disk, and switches the machine off.
+    pub(crate) fn suspend_to_disk(&mut self) {
+        self.emit(OtherEvent::new("SUSPEND_DISK", None).into());
+        self.shut_down(ShutdownCause::GuestShutdown, 0);
+    }
+
+    /// `system_wakeup`
+    pub(crate) fn wake_up(&mut self) -> Result<(), QmpError> {
+        if self.state != RunState::Suspended {
+            return Err(QmpError::generic("Unable to wake up: guest is not in suspended state"));
+        }
+        self.set_state(RunState::Running);
+        self.emit(OtherEvent::new("WAKEUP", None).into());
+        Ok(())
     }
 
     /// `system_powerdown`: presses the power button. What comes of it is the guest's business.

@@ -1,5 +1,6 @@
 //! A simulated machine behind real sockets: `qev-machine` makes devices act, `qev-link` carries what they say.
 
+mod emit;
 pub(crate) mod script;
 pub(crate) mod traffic;
 
@@ -9,7 +10,7 @@ use qev_link::server::unknown_command;
 use qev_link::{Context, Service};
 use qev_machine::{Machine, Now};
 use qev_qmp::server::Request;
-use qev_qmp::{Dialect, Event, QmpError, Value};
+use qev_qmp::{Dialect, Event, Object, QmpError, Value};
 use script::{Script, Side};
 use std::io::Write as _;
 use std::time::Duration;
@@ -67,12 +68,18 @@ impl Simulated {
             let arguments = std::mem::take(&mut step.arguments);
             let executed = match step.side {
                 Side::Monitor => self.machine.execute(now, &step.command, arguments),
-                Side::Guest => self.machine.guest_execute(now, &step.command, arguments),
+                Side::Guest => guest_execute(&mut self.machine, now, &step.command, arguments),
             };
             if let Err(error) = executed {
                 tell(&script.refused(&step, error).to_string());
             }
         }
+    }
+
+    /// A signal ends it, as it ends a QEMU.
+    pub(crate) fn host_signal(&mut self, context: &mut Context<'_>) {
+        self.machine.host_signal(now(context));
+        self.emit(context);
     }
 
     /// Few commands may be executed out of band. That a command is not known comes before that it may not.
@@ -102,6 +109,14 @@ impl Simulated {
     }
 }
 
+/// Executes a command of the guest's side. What it emits is checked more closely than a machine does.
+fn guest_execute(machine: &mut Machine, now: Now, command: &str, arguments: Object) -> Result<Value, QmpError> {
+    if command == emit::COMMAND {
+        emit::check(&arguments)?;
+    }
+    machine.guest_execute(now, command, arguments)
+}
+
 fn now(context: &Context<'_>) -> Now {
     Now { monotonic: context.now(), wall: context.timestamp() }
 }
@@ -113,7 +128,7 @@ impl Service for Simulated {
         let result = if request.oob && (guest || !self.machine.allows_oob(&request.command)) {
             Err(self.no_oob(guest, &request.command))
         } else if guest {
-            self.machine.guest_execute(now, &request.command, request.arguments)
+            guest_execute(&mut self.machine, now, &request.command, request.arguments)
         } else {
             self.machine.execute(now, &request.command, request.arguments)
         };

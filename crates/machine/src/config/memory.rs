@@ -57,7 +57,11 @@ impl fmt::Display for MemoryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MemoryError::Size { member, given, .. } => {
-                write!(f, "memory: {member} '{}' is not a size", given.escape_debug())
+                write!(
+                    f,
+                    "memory: {member} '{}' is not a size such as 256M; expected SIZE[,slots=N,maxmem=SIZE]",
+                    given.escape_debug()
+                )
             }
             MemoryError::TooLarge => write!(f, "memory: more than 128T: give less"),
             MemoryError::Slots(given) => {
@@ -185,7 +189,7 @@ mod tests {
             ),
             ("256M,slots=257,maxmem=1G", "memory: slots '257': expected a number from 0 to 256"),
             ("256M,slots=-1,maxmem=1G", "memory: slots '-1': expected a number from 0 to 256"),
-            ("x", "memory: size 'x' is not a size"),
+            ("x", "memory: size 'x' is not a size such as 256M; expected SIZE[,slots=N,maxmem=SIZE]"),
             ("256M,foo=1", "memory: no 'foo': expected SIZE[,slots=N,maxmem=SIZE], such as 256M,slots=2,maxmem=1G"),
             ("256M,512M", "memory: no '512M': expected SIZE[,slots=N,maxmem=SIZE], such as 256M,slots=2,maxmem=1G"),
             ("129T", "memory: more than 128T: give less"),

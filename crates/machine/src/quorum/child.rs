@@ -54,6 +54,7 @@ pub(crate) struct Errno(pub(crate) i32);
 
 impl Errno {
     pub(crate) const EIO: Errno = Errno(5);
+    pub(crate) const ENOSPC: Errno = Errno(28);
 }
 
 impl fmt::Display for Errno {
@@ -163,10 +164,10 @@ impl Child {
 
     /// Writes one byte all over a range.
     pub(crate) fn write(&mut self, range: Range, byte: u8) -> Result<(), Errno> {
-        self.ordered(Operation::Write, Some(range))?;
-        self.overwrite(range, byte)?;
+        // QEMU flushes after a write that failed as well.
         self.dirty = true;
-        Ok(())
+        self.ordered(Operation::Write, Some(range))?;
+        self.overwrite(range, byte)
     }
 
     /// The same by an operator's hand: nothing but the file learns of it.

@@ -138,7 +138,7 @@ impl Drop for Folder {
 pub(crate) struct QuorumLab {
     pub(crate) lab: Lab,
     pub(crate) images: Vec<PathBuf>,
-    _folder: Folder,
+    pub(crate) _folder: Folder,
 }
 
 impl QuorumLab {

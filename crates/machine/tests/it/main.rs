@@ -7,6 +7,7 @@ mod acpi_device_ost;
 mod any_input;
 mod balloon_change;
 mod cpu_hotplug;
+mod disk_errors;
 mod guest_panicked;
 mod lab;
 mod lifecycle;

@@ -173,7 +173,7 @@ fn files_that_can_not_be_children_are_refused_by_name() {
     for (children, expected) in [
         (
             &["a", "none"][..],
-            "quorum child 'none' can not be opened for reading and writing: it must be an existing raw image",
+            "quorum child 'none' can not be opened for reading and writing: expected an existing raw image, such as 'truncate -s 64M FILE' makes",
         ),
         (&["a", "."], "quorum child '.' is not a regular file: expected a raw image"),
         (&["a", "b", "./a"], "quorum child './a' is the same file as another child: give each child a file of its own"),

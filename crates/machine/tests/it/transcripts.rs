@@ -44,6 +44,19 @@ fn run_state() {
     check(include_str!("../transcripts/run_state.jsonl"));
 }
 
+/// A Linux guest's disk on a quorum of two, whose children fail by QEMU's blkdebug.
+#[test]
+fn disk() {
+    check(include_str!("../transcripts/disk.jsonl"));
+}
+
+/// Watchdog, clock, sleep, and the ends of a machine. The guest's hand was the `-qtest` socket of a QEMU whose firmware
+/// found nothing to boot, and resets as often as it likes: this is the run with two resets.
+#[test]
+fn life() {
+    check(include_str!("../transcripts/life.jsonl"));
+}
+
 /// The project's recordings in the same form. The one of a panic is left out: its firmware reset twice at once.
 #[test]
 fn recordings() {
@@ -111,6 +124,9 @@ impl Player {
             panic: text("panic").unwrap_or("shutdown").parse().unwrap(),
             no_shutdown: flag("no-shutdown"),
             no_reboot: flag("no-reboot"),
+            watchdog: text("watchdog").map(|model| model.parse().unwrap()),
+            watchdog_action: text("watchdog-action").map(|action| action.parse().unwrap()).unwrap_or_default(),
+            disks: text("disk").iter().map(|disk| disk.parse().unwrap()).collect(),
             paused: flag("paused"),
             ..MachineConfig::default()
         };
@@ -184,6 +200,8 @@ impl Player {
         if name == "truncate" {
             let image = std::fs::File::options().write(true).open(&self.images[1]).unwrap();
             image.set_len(arguments.get("length").unwrap().as_u64().unwrap()).unwrap();
+        } else if name == "host-signal" {
+            self.machine.host_signal(now(self.at));
         } else if to_guest {
             let done = self.machine.guest_execute(now(self.at), name, arguments);
             assert!(done.is_ok(), "{line:?}: {done:?}");

@@ -88,5 +88,5 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         tell(&format!("serving whoever listens at {}", path.display()));
     }
     tell(&summary);
-    Ok(serve::exit(serve::serve(&mut server, dial, signals.any()).await))
+    Ok(serve::exit(serve::serve(&mut server, dial, signals.any(), |_, _| {}).await))
 }

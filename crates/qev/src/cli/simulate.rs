@@ -10,7 +10,10 @@ use crate::simulated::traffic::{Rate, Traffic};
 use crate::simulated::{GUEST, Simulated};
 use qev_link::server::ServerBuilder;
 use qev_link::{MonitorOptions, Server};
-use qev_machine::{Machine, MachineConfig, Memory, PanicPolicy, QuorumConfig, Smp, Uuid, parse_size};
+use qev_machine::{
+    DiskConfig, Machine, MachineConfig, Memory, PanicPolicy, QuorumConfig, Smp, Uuid, WatchdogModel, WatchdogPolicy,
+    parse_size,
+};
 use qev_qmp::json::print::Layout;
 use qev_qmp::{Dialect, Greeting, QemuVersion};
 use scenario::Scenario;
@@ -71,6 +74,27 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ACTION")]
     panic: Option<PanicPolicy>,
 
+    /// Have a watchdog, as QEMU's -device: i6300esb or ib700
+    #[arg(long, value_name = "MODEL")]
+    watchdog: Option<WatchdogModel>,
+
+    /// What to do when the watchdog expires, as QEMU's -action watchdog=: reset, shutdown, poweroff, pause, debug, none or
+    /// inject-nmi [default: the scenario's, or reset]
+    #[arg(long, value_name = "ACTION")]
+    watchdog_action: Option<WatchdogPolicy>,
+
+    /// Have a disk that the guest uses, on a quorum, as QEMU's -device virtio-blk-pci,drive=NODE; repeatable
+    #[arg(long, value_name = "NODE[,rerror=ACTION][,werror=ACTION]")]
+    disk: Vec<DiskConfig>,
+
+    /// End where the guest would reboot, as QEMU's -no-reboot
+    #[arg(long)]
+    no_reboot: bool,
+
+    /// Stay, stopped, when the guest has shut down, as QEMU's -no-shutdown
+    #[arg(long)]
+    no_shutdown: bool,
+
     /// Have a quorum over raw files; repeatable
     #[arg(long, value_name = "NODE,vote-threshold=N,children=A:B:C[,read-pattern=fifo]")]
     quorum: Vec<QuorumConfig>,
@@ -130,7 +154,7 @@ async fn run_one(args: &Args, scenario: Option<&Scenario>) -> Result<Exit, Failu
     if let Some(path) = &args.dial {
         tell(&format!("serving whoever listens at {}", path.display()));
     }
-    Ok(serve::exit(serve::serve(&mut server, dial, signals.any()).await))
+    Ok(serve::exit(serve::serve(&mut server, dial, signals.any(), Simulated::host_signal).await))
 }
 
 /// How the machine's monitors serve their clients.
@@ -151,6 +175,8 @@ fn builder(
         version: args.qemu_version,
         package: PACKAGE.to_owned(),
         paused: args.paused,
+        no_reboot: args.no_reboot,
+        no_shutdown: args.no_shutdown,
         ..MachineConfig::default()
     };
     let images = match scenario {
@@ -162,7 +188,10 @@ fn builder(
     config.smp = args.smp.unwrap_or(config.smp);
     config.balloon |= args.balloon;
     config.panic = args.panic.unwrap_or(config.panic);
+    config.watchdog = args.watchdog.or(config.watchdog);
+    config.watchdog_action = args.watchdog_action.unwrap_or(config.watchdog_action);
     config.quorums.extend(args.quorum.iter().cloned());
+    config.disks.extend(args.disk.iter().cloned());
     let machine = Machine::new(config).map_err(Failure::usage)?;
     let mut service = Simulated::new(machine, args.dialect).printing().images(images);
     if let Some(rate) = args.rate {

@@ -168,7 +168,11 @@ fn what_cannot_be_played_is_named_by_file_and_line() {
         &["--speed", "fast"],
         "'fast' is not a speed: expected a number from 0.001 to 1000000, such as 10 or 0.5",
     );
-    check(stop, &[&scratch.path("missing.jsonl")], &format!("{}: No such file", scratch.path("missing.jsonl")));
+    let unreadable = "cannot be read: expected a file with what qev watch -o json prints, a recording of a monitor, or";
+    for (path, why) in [(scratch.path("missing.jsonl"), "No such file"), (scratch.path(""), "Is a directory")] {
+        check(stop, &[&path], &format!("{path}: {unreadable}"));
+        check(stop, &[&path], why);
+    }
     let output = run(&["replay", &file]);
     assert!(stderr(&output).contains("--qmp <PATH>"), "{}", stderr(&output));
 }

@@ -135,17 +135,27 @@ fn a_first_line_that_cannot_be_is_told_as_well() {
         (r#"{"machine": {"memory": "lots"}}"#, "member 'memory': memory: size 'lots' is not a size"),
         (r#"{"machine": {"smp": "4,maxcpus=2"}}"#, "member 'smp': smp: 4 CPUs do not go into 2 slots"),
         (r#"{"machine": {"panic": "scream"}}"#, "member 'panic': no panic action 'scream': expected pause"),
+        (r#"{"machine": {"watchdog": "dog"}}"#, "member 'watchdog': no watchdog 'dog': expected i6300esb or ib700"),
+        (r#"{"machine": {"watchdog-action": "bark"}}"#, "member 'watchdog-action': no watchdog action 'bark'"),
+        (r#"{"machine": {"disk": ["q0,werror=cry"]}}"#, "member 'disk': disk: werror 'cry': expected report, ignore"),
         (r#"{"machine": {"balloon": "yes"}}"#, "member 'balloon': expected true or false"),
         (r#"{"machine": {"quorum": "q0"}}"#, "member 'quorum': expected an array of texts"),
         (r#"{"machine": {"quorum": ["q0"]}}"#, "member 'quorum': quorum: children is missing"),
         (r#"{"machine": {"images": {"../a": "1M"}}}"#, "member 'images': '../a' is not the name of a file"),
         (r#"{"machine": {"images": {"a": 5}}}"#, "member 'images': 'a': expected its size as text"),
-        (r#"{"machine": {"cpus": 5}}"#, "no member 'cpus': expected memory, smp, balloon, panic, quorum and images"),
+        (
+            r#"{"machine": {"cpus": 5}}"#,
+            "no member 'cpus': expected memory, smp, balloon, panic, watchdog, watchdog-action, disk,",
+        ),
     ] {
         let told = refused(line);
         assert!(told.starts_with(&format!(", line 1: {expected}")), "expected {expected:?} in: {told}");
     }
     assert!(refused("\n\n").starts_with(": no line has a command: expected lines such as"));
+    let output = run(&["simulate", "--qmp", "/nowhere/vm.sock", "--scenario", "/"]);
+    let told = stderr(&output);
+    assert!(told.starts_with("qev: /: cannot be read: expected a file of JSON Lines (docs/scenario.md"), "{told}");
+    assert!(told.contains("Is a directory"), "{told}");
     let output = run(&["simulate", "--qmp", "/nowhere/vm.sock", "--scenario", "calm-night"]);
     let expected =
         "qev: calm-night: no such scenario: expected the path of a file, or one of calm-day, crashing-guest,";

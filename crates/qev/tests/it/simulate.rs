@@ -57,11 +57,29 @@ fn bad_input_names_the_thing_and_what_was_expected() {
     let image = scratch.image("a.raw", &[]);
     let missing = format!("q0,vote-threshold=1,children={}", scratch.path("missing.raw"));
     let too_many = format!("q0,vote-threshold=3,children={image}:{image}");
+    std::fs::write(scratch.path("short.raw"), [0; 1024]).unwrap();
+    let shorter = format!("q0,vote-threshold=1,children={image}:{}", scratch.path("short.raw"));
+    let directory = format!("q0,vote-threshold=1,children={}", scratch.path(""));
+    let unreadable = format!("q0,vote-threshold=1,children={image}/inside.raw");
     for (arguments, expected) in [
-        (&["--memory", "lots"][..], "lots"),
+        (&["--memory", "lots"][..], "size 'lots' is not a size such as 256M; expected SIZE[,slots=N,maxmem=SIZE]"),
+        (&["--max-buffer", "lots"], "expected a size: a number, with k, M, G, T, P or E behind it"),
+        (&["--smp", "4,maxcpus=2"], "4 CPUs do not go into 2 slots: give a larger maxcpus"),
+        (&["--watchdog", "cat"], "no watchdog 'cat': expected i6300esb or ib700"),
+        (
+            &["--watchdog-action", "purr"],
+            "no watchdog action 'purr': expected reset, shutdown, poweroff, pause, debug,",
+        ),
+        (&["--disk", "q9"], "a disk lies on 'q9', which is no quorum of this machine: give it a --quorum of that name"),
         (&["--memory", "256M,slots=2"], "maxmem"),
         (&["--panic", "scream"], "expected pause, shutdown, none or exit-failure"),
-        (&["--quorum", &missing], "missing.raw"),
+        (
+            &["--quorum", &missing],
+            "missing.raw' can not be opened for reading and writing: expected an existing raw image",
+        ),
+        (&["--quorum", &shorter], "short.raw' has 2 sectors of 512 bytes where the first child has 2048: make all"),
+        (&["--quorum", &directory], "' is not a regular file: expected a raw image"),
+        (&["--quorum", &unreadable], "inside.raw' can not be opened for reading and writing: expected an existing"),
         (&["--quorum", &too_many], "vote-threshold"),
         (&["--qemu-version", "seven"], "expected MAJOR.MINOR"),
         (&["--uuid", "web1"], "web1"),
@@ -229,4 +247,49 @@ fn many_machines_that_cannot_be_are_refused_before_there_is_a_socket() {
     let expected = "100 machines with a client each need 232 open files, and this process may have 64";
     assert!(stderr(&output).contains(expected), "{}", stderr(&output));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+#[test]
+fn a_signal_shuts_the_machine_down_as_it_does_a_qemu() {
+    for signal in ["TERM", "INT", "HUP"] {
+        let mut machine = Machine::start(&["--no-shutdown"]);
+        let mut client = Raw::connect(&machine.monitor);
+        let killed = Command::new("kill").args(["-s", signal, &machine.running.0.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let line = client.line();
+        assert!(line.ends_with(r#""event": "SHUTDOWN", "data": {"guest": false, "reason": "host-signal"}}"#), "{line}");
+        assert_eq!(client.line(), "");
+        assert_eq!(machine.running.status(), 0);
+    }
+}
+
+#[test]
+fn what_is_built_in_by_option_acts() {
+    let scratch = Scratch::new();
+    let image = scratch.image("a.raw", &[]);
+    let quorum = format!("q0,vote-threshold=1,children={image}");
+    let machine = Machine::start(&[
+        "--smp",
+        "1,maxcpus=2",
+        "--watchdog",
+        "ib700",
+        "--watchdog-action",
+        "pause",
+        "--quorum",
+        &quorum,
+        "--disk",
+        "q0,rerror=stop",
+    ]);
+    let mut client = Raw::connect(&machine.monitor);
+    let cpus = client.execute("query-hotpluggable-cpus", "{}");
+    assert_eq!(cpus.matches("vcpus-count").count(), 2, "{cpus}");
+    machine.guest("watchdog", r#"{"fed": false, "timeout-ms": 1}"#);
+    let line = client.line();
+    assert!(line.contains(r#""event": "WATCHDOG", "data": {"action": "pause"}"#), "{line}");
+    assert!(client.line().contains("STOP"));
+    client.execute("cont", "{}");
+    machine.guest("disk-error", r#"{"node": "c0", "operation": "read", "errno": 5}"#);
+    machine.guest("disk-read", r#"{"node": "q0", "offset": 0, "length": 512}"#);
+    let heard: Vec<String> = (0..4).map(|_| client.line()).collect();
+    assert!(heard[2].contains(r#""operation": "read", "action": "stop""#) && heard[3].contains("STOP"), "{heard:#?}");
 }

@@ -70,7 +70,10 @@ fn what_nobody_knows_is_shown_whole() {
     let machine = Machine::start(&[]);
     let (_watch, mut lines) = Running::with_lines(qev(&["watch", "-o", "json", &machine.target()]));
     lines.record();
-    machine.guest("emit", r#"{"event": "GUEST_ASCENDED", "data": {"to": ["cloud", 18446744073709551615]}}"#);
+    machine.guest(
+        "emit",
+        r#"{"event": "GUEST_ASCENDED", "data": {"to": ["cloud", 18446744073709551615]}, "unchecked": true}"#,
+    );
     let record = lines.event("GUEST_ASCENDED");
     assert_eq!(text(&record, "data").as_deref(), Some(r#"{"to": ["cloud", 18446744073709551615]}"#));
 }

@@ -51,6 +51,7 @@ enum Clock {
 enum RecordingError {
     NoEvents,
     TooLarge,
+    Unreadable(io::Error),
 }
 
 impl fmt::Display for RecordingError {
@@ -60,12 +61,27 @@ impl fmt::Display for RecordingError {
                 "no line has an event: expected what qev watch -o json prints, a recording of a monitor, or events as \
                  QEMU writes them",
             ),
+            RecordingError::Unreadable(_) => f.write_str(
+                "cannot be read: expected a file with what qev watch -o json prints, a recording of a monitor, or \
+                 events as QEMU writes them",
+            ),
             RecordingError::TooLarge => write!(f, "more than {} GiB in all: play a part of it", MAX_TOTAL >> 30),
         }
     }
 }
 
-impl std::error::Error for RecordingError {}
+impl std::error::Error for RecordingError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            RecordingError::Unreadable(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+fn unreadable(error: io::Error) -> Failure {
+    Failure::usage(RecordingError::Unreadable(error))
+}
 
 impl fmt::Display for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,7 +105,7 @@ impl Recording {
                 continue;
             }
             let name = path.display().to_string();
-            let file = File::open(path).map_err(|error| Failure::usage(error).about(&name))?;
+            let file = File::open(path).map_err(|error| unreadable(error).about(&name))?;
             recording.read_lines(&name, BufReader::new(file), machines, &mut left)?;
         }
         if recording.events.is_empty() {
@@ -120,7 +136,7 @@ impl Recording {
         for number in 1_u64.. {
             bytes.clear();
             let read = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes);
-            let read = read.map_err(|error| Failure::usage(error).about(name))?;
+            let read = read.map_err(|error| unreadable(error).about(name))?;
             if read == 0 {
                 break;
             }

@@ -76,7 +76,7 @@ pub(super) async fn run(args: &Args, scenario: Option<&Scenario>, count: u32) ->
                 // The sender outlives the machines.
                 let _ = stopped.wait_for(|stopped| *stopped).await;
             };
-            serve(&mut server, dial, stop).await
+            serve(&mut server, dial, stop, Simulated::host_signal).await
         });
         if number % AT_ONCE == 0 {
             tokio::task::yield_now().await;

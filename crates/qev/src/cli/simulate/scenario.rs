@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::simulated::script::{Beginning, Script, Step};
 use images::{ImageFile, Images};
 use line::{Line, LineError, Names};
-use qev_machine::{MachineConfig, Memory, PanicPolicy, QuorumConfig, Smp};
+use qev_machine::{DiskConfig, MachineConfig, Memory, PanicPolicy, QuorumConfig, Smp, WatchdogModel, WatchdogPolicy};
 use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
@@ -45,6 +45,9 @@ pub(crate) struct MachineOptions {
     smp: Option<Smp>,
     balloon: bool,
     panic: Option<PanicPolicy>,
+    watchdog: Option<WatchdogModel>,
+    watchdog_action: Option<WatchdogPolicy>,
+    disks: Vec<DiskConfig>,
     quorums: Vec<QuorumConfig>,
     images: Vec<ImageFile>,
 }
@@ -55,6 +58,7 @@ enum ScenarioError {
     NoSuch,
     Empty,
     TooLarge,
+    Unreadable(std::io::Error),
 }
 
 impl fmt::Display for ScenarioError {
@@ -68,12 +72,22 @@ impl fmt::Display for ScenarioError {
                 "no line has a command: expected lines such as {\"at\": 1.5, \"guest\": \"panic\"} \
                  (docs/scenario.md has them all)",
             ),
+            ScenarioError::Unreadable(_) => {
+                f.write_str("cannot be read: expected a file of JSON Lines (docs/scenario.md describes them)")
+            }
             ScenarioError::TooLarge => write!(f, "larger than {} MiB: make several scenarios of it", MAX_SIZE >> 20),
         }
     }
 }
 
-impl std::error::Error for ScenarioError {}
+impl std::error::Error for ScenarioError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ScenarioError::Unreadable(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 impl Scenario {
     /// Reads the scenario of this name or in this file.
@@ -90,7 +104,7 @@ impl Scenario {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(Failure::usage(ScenarioError::NoSuch).about(name))
             }
-            Err(error) => Err(Failure::usage(error).about(name)),
+            Err(error) => Err(Failure::usage(ScenarioError::Unreadable(error)).about(name)),
         }
     }
 
@@ -134,11 +148,15 @@ impl Scenario {
 
     /// Makes the machine what the scenario needs, and the images that go with it.
     pub(super) fn configure(&self, config: &mut MachineConfig) -> Result<Option<Images>, Failure> {
-        let MachineOptions { memory, smp, balloon, panic, quorums, images } = &self.machine;
+        let MachineOptions { memory, smp, balloon, panic, watchdog, watchdog_action, disks, quorums, images } =
+            &self.machine;
         config.memory = memory.unwrap_or(config.memory);
         config.smp = smp.unwrap_or(config.smp);
         config.balloon |= balloon;
         config.panic = panic.unwrap_or(config.panic);
+        config.watchdog = watchdog.or(config.watchdog);
+        config.watchdog_action = watchdog_action.unwrap_or(config.watchdog_action);
+        config.disks.clone_from(disks);
         config.quorums.clone_from(quorums);
         Images::make(images, &mut config.quorums)
             .map_err(|error| Failure::new(Exit::Failed, error).about("making the scenario's images"))

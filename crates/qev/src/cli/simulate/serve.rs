@@ -11,7 +11,7 @@
 
 use crate::exit::{Exit, Failure, tell};
 use qev_link::server::{LeaveReason, Notice};
-use qev_link::{MonitorOptions, Server, Service, server};
+use qev_link::{Context, MonitorOptions, Server, Service, server};
 use std::io;
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -74,15 +74,21 @@ impl Dial {
     }
 }
 
-/// Serves until the server ends of itself, or is stopped because `stop` is ready.
+/// Serves until the server ends of itself, or is stopped because `stop` is ready: then `last` is what the service does
+/// before.
 pub(crate) async fn serve<S: Service>(
     server: &mut Server<S>,
     dial: Option<Dial>,
     stop: impl Future<Output = ()>,
+    last: impl FnOnce(&mut S, &mut Context<'_>) + Send + 'static,
 ) -> server::Ended {
     tokio::select! {
         ended = until_ended(server, dial) => ended,
-        () = stop => server.stop().await,
+        () = stop => {
+            // An error means that it has ended already.
+            let _ = server.call(last).await;
+            server.stop().await
+        }
     }
 }
 
@@ -131,6 +137,7 @@ pub(crate) fn exit(ended: server::Ended) -> Exit {
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -138,7 +145,11 @@ impl Signals {
     pub(crate) fn catch() -> Result<Signals, Failure> {
         let catch =
             |kind| signal(kind).map_err(|error| Failure::new(Exit::Failed, error).about("listening for signals"));
-        Ok(Signals { terminate: catch(SignalKind::terminate())?, interrupt: catch(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+            hang_up: catch(SignalKind::hangup())?,
+        })
     }
 
     /// Waits for one of them.
@@ -146,6 +157,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
     }
 }

@@ -150,6 +150,10 @@ fn machine(mut object: Object) -> Result<MachineOptions, LineError> {
     let panic = take(&mut object, "panic", string).map_err(|()| text("panic"))?;
     let balloon = take(&mut object, "balloon", Value::as_bool)
         .map_err(|()| LineError::Member { member: "balloon", expected: "true or false" })?;
+    let watchdog = take(&mut object, "watchdog", string).map_err(|()| text("watchdog"))?;
+    let watchdog_action = take(&mut object, "watchdog-action", string).map_err(|()| text("watchdog-action"))?;
+    let disks = take(&mut object, "disk", strings)
+        .map_err(|()| LineError::Member { member: "disk", expected: "an array of texts such as \"q0,werror=stop\"" })?;
     let quorums = take(&mut object, "quorum", strings).map_err(|()| LineError::Member {
         member: "quorum",
         expected: "an array of texts such as \"q0,vote-threshold=2,children=c0@a.raw:c1@b.raw:c2@c.raw\"",
@@ -165,12 +169,15 @@ fn machine(mut object: Object) -> Result<MachineOptions, LineError> {
             return Err(LineError::Member { member: "images", expected });
         }
     };
-    end(&object, "memory, smp, balloon, panic, quorum and images in 'machine'")?;
+    end(&object, "memory, smp, balloon, panic, watchdog, watchdog-action, disk, quorum and images in 'machine'")?;
     Ok(MachineOptions {
         memory: memory.map(|memory| read("memory", &memory)).transpose()?,
         smp: smp.map(|smp| read("smp", &smp)).transpose()?,
         balloon: balloon.unwrap_or_default(),
         panic: panic.map(|panic| read("panic", &panic)).transpose()?,
+        watchdog: watchdog.map(|model| read("watchdog", &model)).transpose()?,
+        watchdog_action: watchdog_action.map(|action| read("watchdog-action", &action)).transpose()?,
+        disks: disks.unwrap_or_default().iter().map(|disk| read("disk", disk)).collect::<Result<_, _>>()?,
         quorums: quorums.unwrap_or_default().iter().map(|quorum| read("quorum", quorum)).collect::<Result<_, _>>()?,
         images,
     })
