@@ -7,13 +7,17 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use xtask::{Error, workspace};
 
-use crate::{bench_daemon, run};
+use crate::{bench_daemon, bench_fleet, run};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
     /// Reading and writing events, beside serde_json and qapi
     Codec,
+    /// 8,000 simulated machines in one process, and a reader of all that checks the numbers
+    Fleet,
+    /// Emission to 1, 100 and 1,000 clients, beside a loop that writes the same bytes
+    Emit,
     /// Appending and searching, beside a bare loop of rusqlite
     Journal,
     /// From a machine's socket to the disk and to a follower; thousands of machines
@@ -26,6 +30,8 @@ pub(crate) fn bench(part: Option<Part>, arguments: &[OsString]) -> Result<(), Er
     for part in parts {
         match part {
             Part::Codec => program("qev-qmp", "codec", arguments)?,
+            Part::Fleet => bench_fleet::run(&release()?)?,
+            Part::Emit => program("qev-link", "emit", arguments)?,
             Part::Journal => program("qev-journal", "journal", arguments)?,
             Part::Daemon => bench_daemon::run(&release()?)?,
         }

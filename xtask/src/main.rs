@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_daemon;
+mod bench_fleet;
 mod fuzz_parity;
 mod install;
 mod python_client;
