@@ -66,10 +66,9 @@ pub use typed::{Encoded, OtherEvent, Typed};
 pub use ui::*;
 
 use crate::dialect::Dialect;
-use crate::json::print::{Layout, Order};
+use crate::json::print::{self, Layout, Order};
 use crate::json::{Json, Object, Value};
 use crate::timestamp::Timestamp;
-use std::fmt::Write as _;
 
 /// An event as it came, or as it will go, over the wire.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,11 +134,14 @@ impl Event {
         let mut line = String::with_capacity(96 + self.data.as_ref().map_or(0, |data| data.as_text().len()));
         line.push('{');
         if let Some(Timestamp { seconds, microseconds }) = self.timestamp {
-            // Writing to a String cannot fail.
-            let _ = write!(line, "\"timestamp\": {{\"seconds\": {seconds}, \"microseconds\": {microseconds}}}, ");
+            line.push_str("\"timestamp\": {\"seconds\": ");
+            print::integer(&mut line, seconds);
+            line.push_str(", \"microseconds\": ");
+            print::integer(&mut line, microseconds);
+            line.push_str("}, ");
         }
         line.push_str("\"event\": ");
-        crate::json::print::string(&mut line, self.name.as_str());
+        print::string(&mut line, self.name.as_str());
         if let Some(data) = &self.data {
             line.push_str(", \"data\": ");
             line.push_str(data.as_text());

@@ -88,6 +88,13 @@ impl EventName {
     }
 }
 
+impl EventName {
+    /// The name of an event that has a type: nothing need be looked up.
+    pub(super) const fn of_type(name: &'static str) -> EventName {
+        EventName(Cow::Borrowed(name))
+    }
+}
+
 fn known(name: &str) -> Option<&'static str> {
     let at = ALL.binary_search(&name).ok()?;
     ALL.get(at).copied()

@@ -63,12 +63,12 @@ macro_rules! typed {
             /// Which event.
             pub fn name(&self) -> EventName {
                 match self {
-                    Typed::AcpiDeviceOst(_) => AcpiDeviceOst::NAME.into(),
-                    Typed::BalloonChange(_) => BalloonChange::NAME.into(),
-                    Typed::GuestPanicked(_) => GuestPanicked::NAME.into(),
-                    Typed::QuorumFailure(_) => QuorumFailure::NAME.into(),
-                    Typed::QuorumReportBad(_) => QuorumReportBad::NAME.into(),
-                    $(Typed::$event(_) => $event::NAME.into(),)*
+                    Typed::AcpiDeviceOst(_) => EventName::of_type(AcpiDeviceOst::NAME),
+                    Typed::BalloonChange(_) => EventName::of_type(BalloonChange::NAME),
+                    Typed::GuestPanicked(_) => EventName::of_type(GuestPanicked::NAME),
+                    Typed::QuorumFailure(_) => EventName::of_type(QuorumFailure::NAME),
+                    Typed::QuorumReportBad(_) => EventName::of_type(QuorumReportBad::NAME),
+                    $(Typed::$event(_) => EventName::of_type($event::NAME),)*
                     Typed::Other(other) => other.name.clone(),
                 }
             }
