@@ -65,6 +65,16 @@ pub const GROFF: Program = Program { name: "groff", package: "groff-base", find:
 /// Gives a program a terminal, as a person has one.
 pub const SCRIPT: Program = Program { name: "script", package: "bsdutils", find: || in_path("script") };
 
+/// Asks libvirt, for us and for tests.
+pub const VIRSH: Program = Program { name: "virsh", package: "libvirt-clients", find: || in_path("virsh") };
+
+/// Manages machines.
+pub const LIBVIRTD: Program = Program { name: "libvirtd", package: "libvirt-daemon", find: libvirtd };
+
+/// The part of libvirt that starts QEMUs.
+pub const LIBVIRT_QEMU: Program =
+    Program { name: "libvirt's driver for QEMU", package: "libvirt-daemon-driver-qemu", find: libvirt_driver };
+
 /// Everything that `cargo xtask test` needs beside Rust.
 pub const FOR_ALL_TESTS: &[Program] = &[
     QEMU,
@@ -81,6 +91,9 @@ pub const FOR_ALL_TESTS: &[Program] = &[
     SYSTEMD_ANALYZE,
     GROFF,
     SCRIPT,
+    VIRSH,
+    LIBVIRTD,
+    LIBVIRT_QEMU,
 ];
 
 impl Program {
@@ -142,6 +155,16 @@ fn static_busybox() -> Option<PathBuf> {
 /// It lies where only root's `PATH` leads.
 fn mkfs() -> Option<PathBuf> {
     in_path("mkfs.ext4").or_else(|| Some(PathBuf::from("/usr/sbin/mkfs.ext4")).filter(|path| path.is_file()))
+}
+
+/// It stands where only root looks for programs.
+fn libvirtd() -> Option<PathBuf> {
+    in_path("libvirtd").or_else(|| Some(PathBuf::from("/usr/sbin/libvirtd")).filter(|path| path.is_file()))
+}
+
+fn libvirt_driver() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
+    folders.map(|folder| folder.join("libvirt/connection-driver/libvirt_driver_qemu.so")).find(|path| path.is_file())
 }
 
 fn python_with_venv() -> Option<PathBuf> {

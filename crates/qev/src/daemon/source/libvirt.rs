@@ -15,6 +15,8 @@
 
 mod line;
 #[cfg(test)]
+mod real_libvirt;
+#[cfg(test)]
 mod tests;
 mod virsh;
 

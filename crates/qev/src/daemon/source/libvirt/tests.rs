@@ -27,9 +27,9 @@ esac
 const UUID: &str = "f33f7dd2-3b87-4ccf-a5db-9b4a17c8fe79";
 
 /// A daemon that follows a libvirt of our making.
-struct Lab {
+pub(super) struct Lab {
     folder: PathBuf,
-    daemon: Daemon,
+    pub(super) daemon: Daemon,
     running: recorder::Running,
     stop: watch::Sender<bool>,
     source: JoinHandle<()>,
@@ -46,6 +46,11 @@ impl Lab {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(folder.join("running"), running).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(folder.join("events")).status().unwrap().success());
+        Lab::follow(folder, &program.display().to_string(), "test:///default")
+    }
+
+    /// A daemon with its state in this folder, that follows this libvirt.
+    pub(super) fn follow(folder: PathBuf, program: &str, uri: &str) -> Lab {
         let journal = Journal::open(&folder.join("journal"), Options::default()).unwrap();
         let (recorder, handle) = Recorder::start(journal).unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -61,8 +66,8 @@ impl Lab {
             handover: Handover::default(),
             stop: stopped,
         };
-        let virsh = Virsh::new(program, "test:///default");
-        let source = tokio::spawn(Source::new(virsh, "test:///default".to_owned(), daemon.clone()).run());
+        let virsh = Virsh::new(program, uri);
+        let source = tokio::spawn(Source::new(virsh, uri.to_owned(), daemon.clone()).run());
         Lab { folder, daemon, running: handle, stop, source }
     }
 
@@ -109,7 +114,19 @@ impl Lab {
         }
     }
 
-    async fn stop(self) -> Vec<(String, String, String)> {
+    /// Waits for a record behind so many with these words, and says how many there are up to it.
+    pub(super) async fn heard(&self, after: usize, words: &str) -> usize {
+        loop {
+            let recorded = self.recorded();
+            let mut later = recorded.iter().enumerate().skip(after);
+            if let Some((at, _)) = later.find(|(_, (what, _, summary))| format!("{what} {summary}").contains(words)) {
+                return at + 1;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(super) async fn stop(self) -> Vec<(String, String, String)> {
         self.stop.send_replace(true);
         self.source.await.unwrap();
         self.running.stop().await;
