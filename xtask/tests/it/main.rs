@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod daemon;
+#[cfg(test)]
 mod deb;
 #[cfg(test)]
 mod five_events;
