@@ -95,7 +95,7 @@ pub(crate) fn event(number: u64) -> String {
         "{{\"timestamp\": {{\"seconds\": 1795347310, \"microseconds\": {:06}}}, \"event\": \"ACPI_DEVICE_OST\", \
          \"data\": {{\"info\": {{\"device\": \"d1\", \"source\": 1, \"status\": {number}, \"slot\": \"0\", \
          \"slot-type\": \"DIMM\"}}}}}}\r\n",
-        number % 1_000_000
+        100_000 + number % 900_000
     )
 }
 
