@@ -3,7 +3,7 @@
 //! How QEMU is told to connect again depends on its version, and how it is given arguments on who starts it ([`manager`]).
 
 mod manager;
-mod qemu;
+pub(super) mod qemu;
 
 use crate::exit::{Exit, Failure};
 use crate::printer::Format;

@@ -19,9 +19,9 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Writes the replicas.
-    pub(super) fn write() -> io::Result<Disk> {
-        let folder = std::env::temp_dir().join(format!("qev-demo-{}", std::process::id()));
+    /// Writes the replicas, into a folder whose name begins so.
+    pub(super) fn write(name: &str) -> io::Result<Disk> {
+        let folder = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         let disk = Disk { folder };
         for (number, path) in (0_u8..).zip(disk.replicas()) {

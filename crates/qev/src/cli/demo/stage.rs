@@ -86,7 +86,7 @@ impl DemoError {
 impl Stage {
     /// Builds the machine and connects to it, as one connects to a QEMU.
     pub(super) async fn set(pause: Duration) -> Result<Stage, DemoError> {
-        let disk = Disk::write().map_err(DemoError::Disk)?;
+        let disk = Disk::write("qev-demo-disk").map_err(DemoError::Disk)?;
         let config = config(&disk);
         let greeting = greeting(config.version);
         let machine = Machine::new(config).map_err(DemoError::Machine)?;
