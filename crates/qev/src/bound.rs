@@ -16,10 +16,10 @@
 //! program for its parent: start it from one that lasts as long as qev, as the one of the runtime does.
 
 use crate::exit::{Exit, Failure};
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// What the verb is called.
 const VERB: &str = "bound";
@@ -52,6 +52,15 @@ pub(crate) fn command(program: &OsStr, arguments: impl IntoIterator<Item = impl 
     };
     command.args(arguments).kill_on_drop(true);
     command
+}
+
+/// Sends a program of ours a signal, if it has not ended.
+pub(crate) fn signal(child: &Child, signal: Signal) {
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        // It fails only if the program has become another user's: then it is not ours to end.
+        let _ = kill_process(pid, signal);
+    }
 }
 
 /// Becomes the program.

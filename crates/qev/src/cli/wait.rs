@@ -15,13 +15,13 @@ mod source;
 use super::by_name::{Absence, ByName};
 use super::duration;
 use super::log::state_dir;
+use crate::bound;
 use crate::exit::{Exit, Failure, tell};
 use crate::monitor::{Monitor, ROOM, file_name, hostname};
 use crate::printer::{Format, Printer};
 use qev_link::{Client, ConnectError, ConnectOptions, Events, Target};
 use qev_record::filter::{Glob, Where};
 use qev_record::{Filter, Kind, Record, Severity, plain};
-use rustix::process::{Pid, kill_process};
 use source::{Said, Source, next_record};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -317,9 +317,5 @@ async fn ended(child: &mut Option<Child>) -> std::io::Result<ExitStatus> {
 
 /// Asks the command to end.
 fn terminate(child: &Child) {
-    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        // It fails only if the command has become another user's: then it is not ours to end.
-        let _ = kill_process(pid, rustix::process::Signal::TERM);
-    }
+    bound::signal(child, rustix::process::Signal::TERM);
 }

@@ -183,13 +183,13 @@ impl Host {
             let _ = machine.start_kill();
         }
         if let Some((real, ..)) = &mut self.real {
-            bound::terminate(real);
+            terminate(real);
             let _ = timeout(PATIENCE, real.wait()).await;
         }
         // The daemon commits what it has received, and the follower shows it.
-        bound::terminate(&self.daemon);
+        terminate(&self.daemon);
         let _ = timeout(PATIENCE, self.daemon.wait()).await;
-        bound::terminate(&self.follower);
+        terminate(&self.follower);
         let _ = timeout(PATIENCE, self.follower.wait()).await;
         show("")?;
         show(&bold(&format!("The journal lies in {}", self.folder.display())))?;
@@ -208,6 +208,10 @@ fn start(
     let mut command = bound::command(OsStr::new("/proc/self/exe"), words);
     command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     command.spawn().map_err(|source| HostError::Start { program, source })
+}
+
+fn terminate(child: &Child) {
+    bound::signal(child, rustix::process::Signal::TERM);
 }
 
 async fn until_there(attach: &Path, log: &Path) -> Result<(), HostError> {

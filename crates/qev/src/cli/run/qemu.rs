@@ -13,7 +13,6 @@ use crate::exit::{Exit, Failure};
 use qev_link::Client;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{Pid, kill_process};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::ffi::OsString;
 use std::io;
@@ -163,11 +162,7 @@ impl Qemu {
 
     fn signal(&mut self, signal: rustix::process::Signal, asked: Asked) {
         (self.asked, self.patience) = (asked, Instant::now() + SIGNAL);
-        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            // It fails only if QEMU has become another user's: then it is not ours to end.
-            let _ = kill_process(pid, signal);
-        }
+        bound::signal(&self.child, signal);
     }
 }
 
