@@ -17,7 +17,7 @@ mod values;
 pub(crate) use problem::{LoadError, Problem};
 
 use crate::places::Places;
-use qev_journal::Options;
+use qev_journal::{Options, Synchronous};
 use qev_link::Target;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -92,6 +92,8 @@ pub(crate) struct Journal {
     pub(crate) keep_size: Option<u64>,
     /// Segments are deleted when all that is in them is older.
     pub(crate) keep_age: Option<Duration>,
+    /// Whether a record counts as kept only when it is on disk. No file says otherwise: it is for tests.
+    pub(crate) fsync: bool,
 }
 
 impl Config {
@@ -142,7 +144,7 @@ impl Default for Journal {
     /// What the journal's own defaults are.
     fn default() -> Journal {
         let Options { segment_bytes, segment_age, keep_bytes, keep_age, .. } = Options::default();
-        Journal { segment_size: segment_bytes, segment_age, keep_size: keep_bytes, keep_age }
+        Journal { segment_size: segment_bytes, segment_age, keep_size: keep_bytes, keep_age, fsync: true }
     }
 }
 
@@ -153,6 +155,7 @@ impl From<&Journal> for Options {
             .segment_age(journal.segment_age)
             .keep_bytes(journal.keep_size)
             .keep_age(journal.keep_age)
+            .synchronous(if journal.fsync { Synchronous::Full } else { Synchronous::Off })
     }
 }
 

@@ -6,7 +6,7 @@
 //! without a hole, and the journal must open at once.
 //!
 //! A `kill -9` of the daemon would not tell: the guest's page cache survives it. That the test can fail is shown by running
-//! it with `synchronous = "off"`.
+//! it with a daemon that does not wait for the disk.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -39,19 +39,20 @@ struct Found {
 struct Rounds {
     kernel: Kernel,
     scratch: Scratch,
-    synchronous: &'static str,
+    /// A further argument of the daemon's.
+    argument: &'static str,
     /// The highest number that was printed before the last power cut.
     printed: u64,
 }
 
 impl Rounds {
-    fn new(synchronous: &'static str) -> Rounds {
+    fn new(argument: &'static str) -> Rounds {
         let kernel = Kernel::obtain(&|line| eprintln!("{line}")).unwrap();
         let scratch = Scratch::new().unwrap();
         let disk = std::fs::File::create(scratch.file("disk.raw")).unwrap();
         disk.set_len(DISK).unwrap();
         output_of(Command::new(MKFS.path().unwrap()).args(["-q", "-F"]).arg(scratch.file("disk.raw"))).unwrap();
-        Rounds { kernel, scratch, synchronous, printed: 0 }
+        Rounds { kernel, scratch, argument, printed: 0 }
     }
 
     /// Boots, looks at what survived, and lets the daemon run until so many more numbers are printed; then the power is
@@ -67,12 +68,11 @@ impl Rounds {
         let found = (self.printed > 0).then(|| look(&mut guest));
 
         let run = |guest: &mut Guest, command: &str| guest.serial().run(command).unwrap();
-        let config = format!("printf '[journal]\\nsynchronous = \"{}\"\\n' >/tmp/config.toml", self.synchronous);
-        run(&mut guest, &config);
-        run(
-            &mut guest,
-            "qev serve --config /tmp/config.toml --state-dir /disk/state --attach /run/attach.sock >/tmp/serve.log 2>&1 &",
+        let serve = format!(
+            "qev serve {} --state-dir /disk/state --attach /run/attach.sock >/tmp/serve.log 2>&1 &",
+            self.argument
         );
+        run(&mut guest, &serve);
         run(
             &mut guest,
             &format!("qev simulate --name flood --dial /run/attach.sock --rate {RATE} >/tmp/flood.log 2>&1 &"),
@@ -147,7 +147,7 @@ fn nothing_is_lost(found: &Found, printed: u64) -> bool {
 #[ignore = "needs a real QEMU: run by cargo xtask test"]
 fn a_record_with_a_seq_survives_a_power_cut() {
     let rounds = if std::env::var_os("QEV_TEST_LONG").is_some() { 20 } else { 4 };
-    let mut machine = Rounds::new("full");
+    let mut machine = Rounds::new("");
     for round in 0..rounds {
         let before = machine.printed;
         // A different moment each time.
@@ -166,7 +166,7 @@ fn a_record_with_a_seq_survives_a_power_cut() {
 #[test]
 #[ignore = "needs a real QEMU: run by cargo xtask test"]
 fn without_waiting_for_the_disk_records_are_lost() {
-    let mut machine = Rounds::new("off");
+    let mut machine = Rounds::new("--no-fsync");
     for _ in 0..5 {
         machine.round(100);
         let found = machine.last_look();

@@ -26,6 +26,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
+    /// Do not wait for the disk: what is not written yet is lost when the power is. For tests, which show so that waiting is
+    /// worth it
+    #[arg(long, hide = true)]
+    no_fsync: bool,
+
     /// Not there yet: this version serves no page
     #[arg(long, value_name = "ADDR")]
     http: Option<String>,
@@ -37,6 +42,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         return Err(Failure::usage(error).about(format!("--http {address}")));
     }
     let mut config = Config::load(args.config.as_deref()).map_err(|error| Failure::new(Exit::Failed, error))?;
+    config.journal.fsync = !args.no_fsync;
     // What the command line says counts instead of what the file says.
     if let Some(dir) = args.state_dir {
         config.state_dir = dir;

@@ -120,6 +120,7 @@ impl Reader<'_> {
             segment_age: segment_age.unwrap_or(default.segment_age),
             keep_size: keep_size.or(default.keep_size),
             keep_age: keep_age.or(default.keep_age),
+            fsync: default.fsync,
         }
     }
 

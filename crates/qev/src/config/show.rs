@@ -31,7 +31,7 @@ impl Display for Config {
 
 impl Display for Journal {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Journal { segment_size, segment_age, keep_size, keep_age } = self;
+        let Journal { segment_size, segment_age, keep_size, keep_age, .. } = self;
         writeln!(f, "[journal]\nsegment-size = \"{}\"", size(*segment_size))?;
         writeln!(f, "segment-age = \"{}\"", values::age_text(*segment_age))?;
         match keep_size {

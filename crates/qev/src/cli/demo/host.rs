@@ -90,9 +90,8 @@ impl HostError {
 pub(super) async fn play() -> Result<(), HostError> {
     let mut interrupt = on(SignalKind::interrupt())?;
     let mut terminate = on(SignalKind::terminate())?;
-    let mut host = Host::start().await?;
     let stays = io::stdout().is_terminal();
-    host.introduce(stays)?;
+    let mut host = Host::start(stays).await?;
     let played = async {
         host.act().await?;
         if stays { std::future::pending().await } else { Ok(()) }
@@ -120,7 +119,8 @@ struct Host {
 }
 
 impl Host {
-    async fn start() -> Result<Host, HostError> {
+    /// Starts all of it, and says what it is before the first record is shown.
+    async fn start(stays: bool) -> Result<Host, HostError> {
         let folder = std::env::temp_dir().join(format!("qev-demo-{}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(|source| HostError::Folder { path: folder.clone(), source })?;
         let attach = folder.join("attach.sock");
@@ -136,8 +136,6 @@ impl Host {
         let daemon = start("qev serve", serve.into_iter().chain(state), Stdio::null(), output.into())?;
         until_there(&attach, &log).await?;
 
-        let follow: [&OsStr; 4] = ["log".as_ref(), "-f".as_ref(), "-n".as_ref(), "1000".as_ref()];
-        let follower = start("qev log", follow.into_iter().chain(state), Stdio::inherit(), Stdio::inherit())?;
         let mut machines = Vec::new();
         for (name, scenario) in MACHINES {
             let words = ["simulate", "--name", name, "--scenario", scenario, "--dial"];
@@ -145,23 +143,10 @@ impl Host {
             machines.push(start("qev simulate", words, Stdio::null(), Stdio::null())?);
         }
         let real = real_qemu(&folder, &attach).await;
+        introduce(real.as_ref().map(|(_, version, _)| version.as_str()), stays)?;
+        let follow: [&OsStr; 4] = ["log".as_ref(), "-f".as_ref(), "-n".as_ref(), "1000".as_ref()];
+        let follower = start("qev log", follow.into_iter().chain(state), Stdio::inherit(), Stdio::inherit())?;
         Ok(Host { folder, daemon, follower, machines, real })
-    }
-
-    fn introduce(&self, stays: bool) -> Result<(), HostError> {
-        show("")?;
-        show(&bold("A small host: qev serve keeps what its machines say"))?;
-        for (name, scenario) in MACHINES {
-            show(&format!("    {name:<8} simulated, {}", scenario.replace('-', " ")))?;
-        }
-        match &self.real {
-            Some((_, version, _)) => show(&format!("    real     QEMU {version}, with a disk in three replicas"))?,
-            None => show(&format!("    ({QEMU} is not here: with it, a real QEMU would be among them)"))?,
-        }
-        if stays {
-            show("    Ctrl-C ends all of it.")?;
-        }
-        show("")
     }
 
     /// What happens by itself, until the simulated machines have ended.
@@ -196,6 +181,23 @@ impl Host {
         show(&format!("    qev log --state-dir {}", self.folder.display()))?;
         show(&format!("    qev log --state-dir {} --severity error -o json", self.folder.display()))
     }
+}
+
+/// Who there is.
+fn introduce(real: Option<&str>, stays: bool) -> Result<(), HostError> {
+    show("")?;
+    show(&bold("A small host: qev serve keeps what its machines say"))?;
+    for (name, scenario) in MACHINES {
+        show(&format!("    {name:<8} simulated, {}", scenario.replace('-', " ")))?;
+    }
+    match real {
+        Some(version) => show(&format!("    real     QEMU {version}, with a disk in three replicas"))?,
+        None => show(&format!("    ({QEMU} is not here: with it, a real QEMU would be among them)"))?,
+    }
+    if stays {
+        show("    Ctrl-C ends all of it.")?;
+    }
+    show("")
 }
 
 /// Starts a verb of our own, which ends when we do.
