@@ -8,9 +8,6 @@
 //!                     └──► Roster: who is there ──► qev machines
 //! ```
 
-// What is here is filled in part by part.
-#![allow(dead_code)]
-
 pub(crate) mod absence;
 pub(crate) mod attach;
 pub(crate) mod control;

@@ -160,10 +160,6 @@ impl Depot {
         self.progress.notify_waiters();
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.lock().is_closed
-    }
-
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // What is behind the lock is whole at every moment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

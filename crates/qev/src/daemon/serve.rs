@@ -42,6 +42,9 @@ const BACK_WITHIN: Duration = Duration::from_secs(10);
 /// How long machines' tasks may take to say the last when the daemon is stopped.
 const LAST_WORDS: Duration = Duration::from_secs(8);
 
+/// How often it is looked whether the number of attached machines has changed.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+
 /// Runs until it is told to stop.
 pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
     // The handlers stand before anything is made: whatever ends us, sockets of ours are removed.
@@ -115,6 +118,9 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
         tokio::spawn(tell_what_is_there(config.attach.into_iter().map(|attach| attach.path).collect()));
     }
     manager.ready().map_err(|error| failed(error.into()))?;
+    if manager.is_there() {
+        tokio::spawn(tell_status(manager.clone(), daemon.roster.clone()));
+    }
     let watchdog = {
         let (manager, recorder) = (manager.clone(), daemon.recorder.clone());
         tokio::spawn(async move { manager.watch(|| recorder.is_alive()).await })
@@ -145,6 +151,18 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
     control.abort();
     let _ = control.await;
     Ok(if is_whole { Exit::Done } else { Exit::Failed })
+}
+
+/// Says how many machines are attached, whenever that has changed, for `systemctl status`.
+async fn tell_status(manager: Manager, roster: Roster) {
+    let mut told = None;
+    loop {
+        let attached = roster.snapshot().iter().filter(|machine| machine.state == "attached").count();
+        if told.replace(attached) != Some(attached) {
+            manager.status(&format!("{attached} machines attached"));
+        }
+        tokio::time::sleep(STATUS_EVERY).await;
+    }
 }
 
 fn on(kind: SignalKind) -> Result<Signal, Failure> {
