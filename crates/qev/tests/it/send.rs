@@ -88,7 +88,11 @@ fn a_socket_right_here_needs_no_slash() {
 fn a_wrong_target_says_what_a_target_is() {
     let output = run(&["send", "web1", "query-status"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("there is no socket named 'web1' here"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("'web1' is the name of a machine, and commands go to its monitor's socket"),
+        "{}",
+        stderr(&output)
+    );
     let output = run(&["send", "tcp:localhost", "query-status"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("expected tcp:HOST:PORT"), "{}", stderr(&output));

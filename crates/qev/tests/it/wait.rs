@@ -172,9 +172,9 @@ fn what_will_never_be_a_monitor_is_not_waited_for() {
     let output = run(&["wait", &path, "STOP"]);
     assert_eq!(output.status.code(), Some(13), "{}", stderr(&output));
     server.join().unwrap();
-    for arguments in
-        [&["wait", "web1", "STOP"][..], &["wait", "/x/vm.sock"], &["wait", "/x/vm.sock", "STOP", "-n", "x"]]
-    {
+    for arguments in [&["wait", "/x/vm.sock"][..], &["wait", "/x/vm.sock", "STOP", "-n", "x"]] {
         assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
     }
+    let output = run(&["wait", "web1", "STOP", "--state-dir", &scratch.path("none")]);
+    assert_eq!(output.status.code(), Some(10), "nobody knows machines by name: {}", stderr(&output));
 }
