@@ -96,6 +96,14 @@ pub fn balloon_change(guest: &mut Guest) -> Result<Vec<Value>, Error> {
 /// Memory is plugged in, and when the guest has taken it, out again. Returns the guest's three answers: it has taken
 /// it, it is giving it back, it has given it back.
 pub fn acpi_device_ost(guest: &mut Guest) -> Result<Vec<Value>, Error> {
+    let taken = plug_memory(guest)?;
+    let unplug = json!({"execute": "device_del", "arguments": {"id": DIMM}});
+    guest.control().execute(&unplug.to_string()).context(|| "the memory can not be asked back".to_owned())?;
+    Ok(vec![taken, answer(guest, EJECT_REQUEST, IN_PROGRESS)?, answer(guest, EJECT_REQUEST, SUCCESS)?])
+}
+
+/// Memory is plugged in. Returns the guest's answer: it has taken it.
+pub fn plug_memory(guest: &mut Guest) -> Result<Value, Error> {
     let control = guest.control();
     let memory = json!({"qom-type": "memory-backend-ram", "id": "m1", "size": DIMM_SIZE});
     let plug = [
@@ -105,10 +113,7 @@ pub fn acpi_device_ost(guest: &mut Guest) -> Result<Vec<Value>, Error> {
     for command in plug {
         control.execute(&command.to_string()).context(|| "the memory can not be plugged in".to_owned())?;
     }
-    let taken = answer(guest, DEVICE_CHECK, SUCCESS)?;
-    let unplug = json!({"execute": "device_del", "arguments": {"id": DIMM}});
-    guest.control().execute(&unplug.to_string()).context(|| "the memory can not be asked back".to_owned())?;
-    Ok(vec![taken, answer(guest, EJECT_REQUEST, IN_PROGRESS)?, answer(guest, EJECT_REQUEST, SUCCESS)?])
+    answer(guest, DEVICE_CHECK, SUCCESS)
 }
 
 /// The next `ACPI_DEVICE_OST`, which must be this one: any other is the guest saying no.

@@ -79,23 +79,42 @@ fn send(socket: &Path, command: &str) {
 
 #[test]
 #[ignore = "needs a real QEMU: run by cargo xtask test"]
-fn all_five_events_of_a_guest_are_in_the_log() {
+fn all_five_events_of_each_guest_are_in_the_log() {
     let say = |line: &str| eprintln!("{line}");
     let kernel = Kernel::obtain(&say).unwrap();
-    let mut guest = Guest::boot(&kernel, Options::for_the_five_events(), &say).unwrap();
     let scratch = Scratch::new().unwrap();
-    let daemon = Daemon::start(&scratch, &["--dial", text(guest.monitor_socket("plain").unwrap())]);
-    daemon.until("state", |record| record["kind"] == "state");
-    for provocation in FIVE {
-        (provocation.provoke)(&mut guest).unwrap();
+    let chardev = format!("socket,id=qev,path={},reconnect=1", text(&scratch.socket("attach.sock").unwrap()));
+    let dial = ["-chardev", &chardev, "-mon", "chardev=qev,mode=control"];
+    let names = ["dials", "dials-too", "is-dialled"];
+    let mut guests = names.map(|name| {
+        let mut options = Options::for_the_five_events();
+        options.arguments.extend(["-name", name].map(Into::into));
+        if name != "is-dialled" {
+            options.arguments.extend(dial.map(Into::into));
+        }
+        Guest::boot(&kernel, options, &say).unwrap()
+    });
+    let daemon = Daemon::start(&scratch, &["--dial", text(guests[2].monitor_socket("plain").unwrap())]);
+    for name in names {
+        daemon.kind("state", name);
     }
-    assert!(guest.quit().unwrap().success());
-    let detached = daemon.until("detached", |record| record["kind"] == "detached");
-    assert_eq!(detached["severity"], "notice", "{detached}");
-    let log = daemon.log();
     for provocation in FIVE {
-        let name = provocation.event;
-        assert!(log.iter().any(|record| record["event"] == name), "no {name} in {log:#?}");
+        for guest in &mut guests {
+            (provocation.provoke)(guest).unwrap();
+        }
+    }
+    for guest in guests {
+        assert!(guest.quit().unwrap().success());
+    }
+    for name in names {
+        let detached = daemon.kind("detached", name);
+        assert_eq!(detached["severity"], "notice", "{detached}");
+        let log = daemon.log();
+        for provocation in FIVE {
+            let event = provocation.event;
+            let is = |record: &&Value| record["event"] == event && record["machine"] == name && record["seq"].is_u64();
+            assert!(log.iter().any(|record| is(&record)), "no {event} of {name} in {log:#?}");
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! `qev watch` on a real QEMU with a real Linux guest: all five events, with the values that QEMU sent.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use xtask::lab::five_events::{BALLOON_TARGET, DIMM, FIVE};
+use xtask::lab::five_events::{BALLOON_TARGET, DIMM, FIVE, plug_memory};
 use xtask::lab::guest::{Guest, Options};
 use xtask::lab::kernel::Kernel;
 use xtask::lab::watch::{MONITOR_GONE, Output, Watch};
@@ -51,6 +52,24 @@ fn watch_one_machine() {
         all_as_sent(&records, &sent);
         all_five_as_documented(&records);
     }
+}
+
+/// The event that a command leads to, of a real guest that gives memory back: README shows this line.
+#[test]
+#[ignore = "needs a real QEMU: run by cargo xtask test"]
+fn a_command_is_sent_and_what_it_leads_to_is_waited_for() {
+    let say = |line: &str| eprintln!("{line}");
+    let kernel = Kernel::obtain(&say).unwrap();
+    let mut guest = Guest::boot(&kernel, Options::for_the_five_events(), &say).unwrap();
+    plug_memory(&mut guest).unwrap();
+    let mut qev = Command::new(workspace::qev_program().unwrap());
+    qev.arg("send").arg(guest.monitor_socket("plain").unwrap()).args(["device_del", &json!({"id": DIMM}).to_string()]);
+    qev.args(["--wait", "DEVICE_DELETED", "--where", &format!("data.device={DIMM}"), "-o", "json"]);
+    let output = qev.output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    let event: Value = serde_json::from_str(printed.lines().nth(1).unwrap()).unwrap();
+    assert_eq!((&event["event"], &event["data"]["device"]), (&json!("DEVICE_DELETED"), &json!(DIMM)));
 }
 
 /// Each event that the lab's own monitor got is there once, in the same order, with the same data and time.
