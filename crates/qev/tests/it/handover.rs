@@ -168,16 +168,22 @@ fn names(records: &[Record]) -> Vec<String> {
     records.iter().map(name).collect()
 }
 
+/// A daemon under a manager, which keeps what it holds, and a machine that it has attached.
+fn attached(scratch: &Scratch) -> (Manager<'_>, Scripted, History) {
+    let mut manager = Manager::new(scratch);
+    manager.start();
+    let mut machine = Scripted::dial(scratch);
+    machine.answer_everything(NEGOTIATION + QUESTIONS);
+    manager.until_stored(2);
+    let mut history = History::of(scratch);
+    history.kind(&Kind::State, "raw1");
+    (manager, machine, history)
+}
+
 #[test]
 fn a_daemon_that_is_restarted_in_the_middle_of_a_message_loses_nothing_and_nobody_notices() {
     let scratch = Scratch::new();
-    let mut manager = Manager::new(&scratch);
-    manager.start();
-    let mut machine = Scripted::dial(&scratch);
-    machine.answer_everything(NEGOTIATION + QUESTIONS);
-    manager.until_stored(2);
-    let mut history = History::of(&scratch);
-    history.kind(&Kind::State, "raw1");
+    let (mut manager, mut machine, mut history) = attached(&scratch);
     machine.say("{\"event\": \"STOP\"}\r\n{\"event\": \"RES");
     history.event("STOP", "raw1");
 
@@ -209,13 +215,7 @@ fn a_daemon_that_is_restarted_in_the_middle_of_a_message_loses_nothing_and_nobod
 #[test]
 fn what_a_machine_said_last_while_no_daemon_ran_is_heard() {
     let scratch = Scratch::new();
-    let mut manager = Manager::new(&scratch);
-    manager.start();
-    let mut machine = Scripted::dial(&scratch);
-    machine.answer_everything(NEGOTIATION + QUESTIONS);
-    manager.until_stored(2);
-    let mut history = History::of(&scratch);
-    history.kind(&Kind::State, "raw1");
+    let (mut manager, mut machine, mut history) = attached(&scratch);
     manager.stop();
     machine.say("{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, \"reason\": \"guest-shutdown\"}}\r\n");
     drop(machine);
@@ -231,13 +231,7 @@ fn what_a_machine_said_last_while_no_daemon_ran_is_heard() {
 #[test]
 fn after_a_daemon_was_killed_the_session_goes_on_with_a_gap() {
     let scratch = Scratch::new();
-    let mut manager = Manager::new(&scratch);
-    manager.start();
-    let mut machine = Scripted::dial(&scratch);
-    machine.answer_everything(NEGOTIATION + QUESTIONS);
-    manager.until_stored(2);
-    let mut history = History::of(&scratch);
-    history.kind(&Kind::State, "raw1");
+    let (mut manager, mut machine, mut history) = attached(&scratch);
     machine.say("{\"event\": \"STOP\"}\r\n{\"event\": \"LOST");
     history.event("STOP", "raw1");
 
