@@ -95,7 +95,11 @@ mod tests {
     fn root_has_the_places_of_the_host() {
         let host = ["/var/lib/qev", "/run/qev", "/etc/qev/config.toml"];
         check(true, &[], host);
-        check(true, &[("HOME", "/home/ann"), ("XDG_STATE_HOME", "/home/ann/state"), ("XDG_RUNTIME_DIR", "/run/user/0")], host);
+        check(
+            true,
+            &[("HOME", "/home/ann"), ("XDG_STATE_HOME", "/home/ann/state"), ("XDG_RUNTIME_DIR", "/run/user/0")],
+            host,
+        );
     }
 
     #[test]
