@@ -7,6 +7,7 @@
 //! * [`kernel`] and [`initramfs`]: what the guest boots; [`quorum`]: the disk that three replicas vote on;
 //! * [`monitor`]: a QMP client of a few lines; [`serial`]: the guest's console, where its `init` takes orders;
 //! * [`guest`]: all of that as one machine; [`watch`]: `qev watch` looking at it;
+//! * [`libvirt`]: a libvirtd, for machines that are libvirt's;
 //! * [`five_events`]: what to do to the machine so that it sends each of the five.
 //!
 //! ```no_run
@@ -15,7 +16,7 @@
 //! # fn main() -> Result<(), xtask::Error> {
 //! let kernel = Kernel::obtain(&|progress| println!("{progress}"))?;
 //! let mut guest = Guest::boot(&kernel, Options::for_the_five_events(), &|progress| println!("{progress}"))?;
-//! five_events::balloon_change(&mut guest)?;
+//! five_events::balloon_change(guest.hands())?;
 //! guest.control().execute(r#"{"execute": "stop"}"#)?;
 //! guest.control().wait_for_event("STOP", EVENT_PATIENCE)?;
 //! guest.quit()?;
@@ -29,6 +30,7 @@ pub mod five_events;
 pub mod guest;
 pub mod initramfs;
 pub mod kernel;
+pub mod libvirt;
 pub mod monitor;
 pub mod process;
 pub mod quorum;

@@ -39,7 +39,7 @@ pub(crate) fn run() -> Result<(), Error> {
     for provocation in FIVE {
         print("");
         say(&format!("{}: {}", provocation.event, provocation.words));
-        let sent = (provocation.provoke)(&mut guest)?;
+        let sent = (provocation.provoke)(guest.hands())?;
         watchers.wait_for(&provocation, &sent)?;
         watchers.show_new_lines();
     }

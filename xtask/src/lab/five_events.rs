@@ -9,7 +9,7 @@
 use serde_json::{Value, json};
 
 use super::EVENT_PATIENCE;
-use super::guest::Guest;
+use super::guest::Hands;
 use super::quorum::{ALL_DIFFER, NODE, ONE_DIFFERS, Region};
 use crate::error::{Context, Error};
 
@@ -36,7 +36,7 @@ pub struct Provocation {
     /// What is done, for a person who watches.
     pub words: &'static str,
     /// Does it, and returns the events that QEMU sent.
-    pub provoke: fn(&mut Guest) -> Result<Vec<Value>, Error>,
+    pub provoke: fn(&mut Hands) -> Result<Vec<Value>, Error>,
 }
 
 /// All five, in an order in which one machine can send them: a panic is the last thing that a guest does, and the
@@ -70,9 +70,9 @@ pub const FIVE: [Provocation; 5] = [
 ];
 
 /// The balloon grows until the guest has [`BALLOON_TARGET`] left. Returns every step that QEMU reported.
-pub fn balloon_change(guest: &mut Guest) -> Result<Vec<Value>, Error> {
+pub fn balloon_change(guest: &mut Hands) -> Result<Vec<Value>, Error> {
     let failed = || "the balloon did not reach its size".to_owned();
-    let control = guest.control();
+    let control = &mut guest.control;
     control
         .execute(&json!({"execute": "balloon", "arguments": {"value": BALLOON_TARGET}}).to_string())
         .context(failed)?;
@@ -95,16 +95,16 @@ pub fn balloon_change(guest: &mut Guest) -> Result<Vec<Value>, Error> {
 
 /// Memory is plugged in, and when the guest has taken it, out again. Returns the guest's three answers: it has taken
 /// it, it is giving it back, it has given it back.
-pub fn acpi_device_ost(guest: &mut Guest) -> Result<Vec<Value>, Error> {
+pub fn acpi_device_ost(guest: &mut Hands) -> Result<Vec<Value>, Error> {
     let taken = plug_memory(guest)?;
     let unplug = json!({"execute": "device_del", "arguments": {"id": DIMM}});
-    guest.control().execute(&unplug.to_string()).context(|| "the memory can not be asked back".to_owned())?;
+    guest.control.execute(&unplug.to_string()).context(|| "the memory can not be asked back".to_owned())?;
     Ok(vec![taken, answer(guest, EJECT_REQUEST, IN_PROGRESS)?, answer(guest, EJECT_REQUEST, SUCCESS)?])
 }
 
 /// Memory is plugged in. Returns the guest's answer: it has taken it.
-pub fn plug_memory(guest: &mut Guest) -> Result<Value, Error> {
-    let control = guest.control();
+pub fn plug_memory(guest: &mut Hands) -> Result<Value, Error> {
+    let control = &mut guest.control;
     let memory = json!({"qom-type": "memory-backend-ram", "id": "m1", "size": DIMM_SIZE});
     let plug = [
         json!({"execute": "object-add", "arguments": memory}),
@@ -117,10 +117,10 @@ pub fn plug_memory(guest: &mut Guest) -> Result<Value, Error> {
 }
 
 /// The next `ACPI_DEVICE_OST`, which must be this one: any other is the guest saying no.
-fn answer(guest: &mut Guest, source: u64, status: u64) -> Result<Value, Error> {
+fn answer(guest: &mut Hands, source: u64, status: u64) -> Result<Value, Error> {
     let expected = format!("the guest's answer with source {source} and status {status}");
     let event = guest
-        .control()
+        .control
         .wait_for_event("ACPI_DEVICE_OST", EVENT_PATIENCE)
         .context(|| format!("{expected} did not come"))?;
     let info = &event["data"]["info"];
@@ -132,20 +132,20 @@ fn answer(guest: &mut Guest, source: u64, status: u64) -> Result<Value, Error> {
 }
 
 /// The disk is read where one replica differs from the two others.
-pub fn quorum_report_bad(guest: &mut Guest) -> Result<Vec<Value>, Error> {
+pub fn quorum_report_bad(guest: &mut Hands) -> Result<Vec<Value>, Error> {
     read_quorum(guest, ONE_DIFFERS, "QUORUM_REPORT_BAD")
 }
 
 /// The disk is read where no two replicas agree.
-pub fn quorum_failure(guest: &mut Guest) -> Result<Vec<Value>, Error> {
+pub fn quorum_failure(guest: &mut Hands) -> Result<Vec<Value>, Error> {
     read_quorum(guest, ALL_DIFFER, "QUORUM_FAILURE")
 }
 
-fn read_quorum(guest: &mut Guest, region: Region, event: &str) -> Result<Vec<Value>, Error> {
+fn read_quorum(guest: &mut Hands, region: Region, event: &str) -> Result<Vec<Value>, Error> {
     let Region { offset, length } = region;
     let line = format!("qemu-io {NODE} \"read {offset} {length}\"");
     let command = json!({"execute": "human-monitor-command", "arguments": {"command-line": line}});
-    let control = guest.control();
+    let control = &mut guest.control;
     let printed = control.execute(&command.to_string()).context(|| format!("cannot run {line}"))?;
     // The human monitor answers with text, and with an error's text too; what qemu-io itself prints goes elsewhere.
     if printed.as_str() != Some("") {
@@ -156,12 +156,12 @@ fn read_quorum(guest: &mut Guest, region: Region, event: &str) -> Result<Vec<Val
 }
 
 /// The guest's kernel panics, tells QEMU so, and QEMU stops the machine.
-pub fn guest_panicked(guest: &mut Guest) -> Result<Vec<Value>, Error> {
-    guest.serial().tell("echo c > /proc/sysrq-trigger")?;
+pub fn guest_panicked(guest: &mut Hands) -> Result<Vec<Value>, Error> {
+    guest.serial.tell("echo c > /proc/sysrq-trigger")?;
     let failed = || "the guest was made to panic, and QEMU does not say so".to_owned();
-    let event = guest.control().wait_for_event("GUEST_PANICKED", EVENT_PATIENCE).context(failed)?;
+    let event = guest.control.wait_for_event("GUEST_PANICKED", EVENT_PATIENCE).context(failed)?;
     if event["data"]["action"] == "pause" {
-        guest.control().wait_for_event("STOP", EVENT_PATIENCE).context(failed)?;
+        guest.control.wait_for_event("STOP", EVENT_PATIENCE).context(failed)?;
     }
     Ok(vec![event])
 }

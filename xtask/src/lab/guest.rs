@@ -114,13 +114,30 @@ impl Options {
     }
 }
 
+/// What a machine is worked with from outside and from inside.
+#[derive(Debug)]
+pub struct Hands {
+    /// The lab's own monitor.
+    pub control: Monitor,
+    /// The guest's console.
+    pub serial: Serial,
+}
+
+impl Hands {
+    /// Takes hold of a machine by the connections of its monitor and its serial port, and waits until its guest is up.
+    pub fn take(control: Monitor, serial: UnixStream) -> Result<Self, Error> {
+        let mut serial = Serial::new(serial)?;
+        serial.wait_until_ready(BOOT_PATIENCE)?;
+        Ok(Self { control, serial })
+    }
+}
+
 /// A running machine. Its QEMU ends, and its files go, when this goes out of scope.
 #[derive(Debug)]
 pub struct Guest {
     // Fields are dropped in this order: first the program, last the folder that it uses.
     qemu: Running,
-    control: Monitor,
-    serial: Serial,
+    hands: Hands,
     monitors: Vec<(&'static str, PathBuf)>,
     booted_in: Duration,
     scratch: Scratch,
@@ -140,27 +157,31 @@ impl Guest {
 
         let begin = Instant::now();
         let mut qemu = machine.start()?;
-        let mut come_up = || -> Result<(Monitor, Serial), Error> {
+        let mut come_up = || -> Result<Hands, Error> {
             let control = Monitor::negotiate(accept(&control, &mut qemu, "its control monitor")?)?;
-            let mut serial = Serial::new(accept(&console, &mut qemu, "its serial port")?)?;
+            let serial = accept(&console, &mut qemu, "its serial port")?;
             say(&format!("QEMU {} started as process {}", control.version(), qemu.id()));
-            serial.wait_until_ready(BOOT_PATIENCE)?;
-            Ok((control, serial))
+            Hands::take(control, serial)
         };
-        let (control, serial) = come_up().map_err(|error| with_log_of_qemu(error, &scratch))?;
+        let hands = come_up().map_err(|error| with_log_of_qemu(error, &scratch))?;
         let booted_in = begin.elapsed();
         say(&format!("guest is up after {:.1} s", booted_in.as_secs_f64()));
-        Ok(Self { qemu, control, serial, monitors, booted_in, scratch })
+        Ok(Self { qemu, hands, monitors, booted_in, scratch })
+    }
+
+    /// What it is worked with.
+    pub fn hands(&mut self) -> &mut Hands {
+        &mut self.hands
     }
 
     /// The lab's own monitor.
     pub fn control(&mut self) -> &mut Monitor {
-        &mut self.control
+        &mut self.hands.control
     }
 
     /// The guest's console.
     pub fn serial(&mut self) -> &mut Serial {
-        &mut self.serial
+        &mut self.hands.serial
     }
 
     /// The QEMU process.
@@ -191,7 +212,7 @@ impl Guest {
 
     /// Ends QEMU by command, and says how it ended.
     pub fn quit(mut self) -> Result<ExitStatus, Error> {
-        match self.control.execute(r#"{"execute": "quit"}"#) {
+        match self.hands.control.execute(r#"{"execute": "quit"}"#) {
             // It may be gone before its reply has left.
             Ok(_) | Err(monitor::Error::Gone { .. }) => self.qemu.wait(QUIT_PATIENCE),
             Err(error) => Err(Error::because("QEMU does not quit", error)),

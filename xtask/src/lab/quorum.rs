@@ -68,6 +68,11 @@ impl QuorumFiles {
         Ok(Self { paths })
     }
 
+    /// Where the copies lie.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
     /// The values of QEMU's `-blockdev`: each copy, then the quorum over them.
     pub fn blockdevs(&self) -> Vec<String> {
         let copies = CHILDREN.iter().zip(&self.paths).map(|(child, path)| {

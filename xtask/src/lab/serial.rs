@@ -7,13 +7,15 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::EVENT_PATIENCE;
 use super::initramfs::{READY, STATUS};
 use super::transcript::{Missing, Transcript};
 use crate::error::{Context, Error};
 
 /// How much of the console a message quotes.
 const QUOTED_LINES: usize = 12;
+
+/// How long a command in the guest may take, under emulation on a busy machine.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Both directions of the guest's first serial port.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ impl Serial {
     /// Has the guest run a shell command; an error unless the guest says that it succeeded.
     pub fn run(&mut self, command: &str) -> Result<(), Error> {
         self.tell(command)?;
-        match self.wait_for_line_after(STATUS, EVENT_PATIENCE)?.trim() {
+        match self.wait_for_line_after(STATUS, COMMAND_PATIENCE)?.trim() {
             "0" => Ok(()),
             status => Err(Error::new(format!("in the guest, {command} ended with status {status}"))),
         }
@@ -117,7 +119,7 @@ mod tests {
         let (ours, mut guest) = UnixStream::pair().unwrap();
         let mut serial = Serial::new(ours).unwrap();
         guest.write_all(format!("boot\r\n{READY}\r\n{STATUS} 0\r\n{STATUS} 2\r\n").as_bytes()).unwrap();
-        serial.wait_until_ready(EVENT_PATIENCE).unwrap();
+        serial.wait_until_ready(COMMAND_PATIENCE).unwrap();
         serial.run("true").unwrap();
         let error = serial.run("false").unwrap_err();
         assert_eq!(error.to_string(), "in the guest, false ended with status 2");
@@ -129,7 +131,7 @@ mod tests {
         let mut serial = Serial::new(ours).unwrap();
         guest.write_all(b"\x1b[2JKernel panic\r\n").unwrap();
         drop(guest);
-        let error = serial.wait_until_ready(EVENT_PATIENCE).unwrap_err().to_string();
+        let error = serial.wait_until_ready(COMMAND_PATIENCE).unwrap_err().to_string();
         assert!(error.contains("its console is gone"), "{error}");
         assert!(error.ends_with("  | [2JKernel panic"), "{error}");
     }

@@ -17,13 +17,13 @@ use xtask::workspace;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A daemon with a state of its own, in a folder of its own.
-struct Daemon {
+pub(crate) struct Daemon {
     running: Running,
     state: PathBuf,
 }
 
 impl Daemon {
-    fn start(scratch: &Scratch, more: &[&str]) -> Daemon {
+    pub(crate) fn start(scratch: &Scratch, more: &[&str]) -> Daemon {
         let (state, attach) = (scratch.path().join("state"), scratch.socket("attach.sock").unwrap());
         let mut command = process::bound_to_us(&workspace::qev_program().unwrap()).unwrap();
         command.args(["serve", "--state-dir", text(&state), "--attach", text(&attach)]).args(more);
@@ -33,7 +33,7 @@ impl Daemon {
     }
 
     /// What `qev log` shows.
-    fn log(&self) -> Vec<Value> {
+    pub(crate) fn log(&self) -> Vec<Value> {
         let mut command = Command::new(workspace::qev_program().unwrap());
         command.args(["log", "-o", "json", "--state-dir", text(&self.state)]).stdin(Stdio::null());
         let output = command.output().unwrap();
@@ -42,7 +42,7 @@ impl Daemon {
     }
 
     /// The first record that is as it should be, as soon as there is one.
-    fn until(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn until(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let log = self.log();
@@ -54,12 +54,12 @@ impl Daemon {
         }
     }
 
-    fn kind(&self, kind: &str, machine: &str) -> Value {
+    pub(crate) fn kind(&self, kind: &str, machine: &str) -> Value {
         self.until(&format!("{kind} of {machine}"), |record| record["kind"] == kind && record["machine"] == machine)
     }
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -100,7 +100,7 @@ fn all_five_events_of_each_guest_are_in_the_log() {
     }
     for provocation in FIVE {
         for guest in &mut guests {
-            (provocation.provoke)(guest).unwrap();
+            (provocation.provoke)(guest.hands()).unwrap();
         }
     }
     for guest in guests {

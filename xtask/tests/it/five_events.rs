@@ -38,7 +38,7 @@ fn watch_one_machine() {
 
     let mut sent = Vec::new();
     for provocation in FIVE {
-        sent.extend((provocation.provoke)(&mut guest).unwrap());
+        sent.extend((provocation.provoke)(guest.hands()).unwrap());
     }
     for watch in &watchers {
         watch.wait_for_record("GUEST_PANICKED", |record| record["event"] == "GUEST_PANICKED").unwrap();
@@ -61,7 +61,7 @@ fn a_command_is_sent_and_what_it_leads_to_is_waited_for() {
     let say = |line: &str| eprintln!("{line}");
     let kernel = Kernel::obtain(&say).unwrap();
     let mut guest = Guest::boot(&kernel, Options::for_the_five_events(), &say).unwrap();
-    plug_memory(&mut guest).unwrap();
+    plug_memory(guest.hands()).unwrap();
     let mut qev = Command::new(workspace::qev_program().unwrap());
     qev.arg("send").arg(guest.monitor_socket("plain").unwrap()).args(["device_del", &json!({"id": DIMM}).to_string()]);
     qev.args(["--wait", "DEVICE_DELETED", "--where", &format!("data.device={DIMM}"), "-o", "json"]);

@@ -23,7 +23,7 @@ fn a_real_guest_gives_each_of_the_five_events_on_every_monitor() {
     let mut watchers = ["plain", "pretty"].map(|name| Monitor::connect(guest.monitor_socket(name).unwrap()).unwrap());
 
     for provocation in FIVE {
-        let sent = (provocation.provoke)(&mut guest).unwrap();
+        let sent = (provocation.provoke)(guest.hands()).unwrap();
         assert!(!sent.is_empty());
         for watcher in &mut watchers {
             for event in &sent {

@@ -11,6 +11,8 @@ mod five_events;
 #[cfg(test)]
 mod lab_itself;
 #[cfg(test)]
+mod libvirt;
+#[cfg(test)]
 mod live_parity;
 #[cfg(test)]
 mod power_cut;

@@ -15,8 +15,6 @@
 
 mod line;
 #[cfg(test)]
-mod real_libvirt;
-#[cfg(test)]
 mod tests;
 mod virsh;
 

@@ -27,9 +27,9 @@ esac
 const UUID: &str = "f33f7dd2-3b87-4ccf-a5db-9b4a17c8fe79";
 
 /// A daemon that follows a libvirt of our making.
-pub(super) struct Lab {
+struct Lab {
     folder: PathBuf,
-    pub(super) daemon: Daemon,
+    daemon: Daemon,
     running: recorder::Running,
     stop: watch::Sender<bool>,
     source: JoinHandle<()>,
@@ -50,7 +50,7 @@ impl Lab {
     }
 
     /// A daemon with its state in this folder, that follows this libvirt.
-    pub(super) fn follow(folder: PathBuf, program: &str, uri: &str) -> Lab {
+    fn follow(folder: PathBuf, program: &str, uri: &str) -> Lab {
         let journal = Journal::open(&folder.join("journal"), Options::default()).unwrap();
         let (recorder, handle) = Recorder::start(journal).unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -114,19 +114,7 @@ impl Lab {
         }
     }
 
-    /// Waits for a record behind so many with these words, and says how many there are up to it.
-    pub(super) async fn heard(&self, after: usize, words: &str) -> usize {
-        loop {
-            let recorded = self.recorded();
-            let mut later = recorded.iter().enumerate().skip(after);
-            if let Some((at, _)) = later.find(|(_, (what, _, summary))| format!("{what} {summary}").contains(words)) {
-                return at + 1;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    pub(super) async fn stop(self) -> Vec<(String, String, String)> {
+    async fn stop(self) -> Vec<(String, String, String)> {
         self.stop.send_replace(true);
         self.source.await.unwrap();
         self.running.stop().await;
