@@ -48,7 +48,7 @@ impl Daemon {
     fn start(qev: &Path) -> Result<Daemon, Error> {
         let scratch = Scratch::new()?;
         let mut command = process::bound_to_us(qev)?;
-        command.arg("serve").arg("--state-dir").arg(scratch.file("state"));
+        command.args(["serve", "--http", "none"]).arg("--state-dir").arg(scratch.file("state"));
         command.arg("--attach").arg(scratch.socket("attach.sock")?);
         let log = scratch.file("serve.log");
         let log = || File::options().create(true).append(true).open(&log);

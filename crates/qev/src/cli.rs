@@ -18,7 +18,7 @@ mod serve;
 pub(crate) mod simulate;
 mod wait;
 mod watch;
-mod when;
+pub(crate) mod when;
 
 use crate::exit::{self, Exit, Failure};
 use clap::builder::{OsStringValueParser, TypedValueParser};

@@ -19,6 +19,7 @@ pub(crate) use problem::{LoadError, Problem};
 use crate::places::Places;
 use qev_journal::{Options, Synchronous};
 use qev_link::Target;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ const MODE_OF_USER: u32 = 0o600;
 
 /// The name of the socket in the run folder that QEMUs dial.
 const ATTACH_SOCKET: &str = "attach.sock";
+
+/// Where the page is when nobody says otherwise.
+const PORT: u16 = 7780;
 
 /// What the daemon is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +54,21 @@ pub(crate) struct Config {
     pub(crate) libvirt: Vec<String>,
     /// How the journal is kept.
     pub(crate) journal: Journal,
+    /// Where the page and the API are.
+    pub(crate) http: Http,
+}
+
+/// Where the page and the API are, and by which names they are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Http {
+    /// The addresses to listen at; none when the configuration says so.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Names by which a proxy or a browser may ask for us, beside those of this computer.
+    pub(crate) hosts: Vec<String>,
+    /// Whether there is a Unix socket, too, in the state directory.
+    pub(crate) socket: bool,
+    /// Nobody asked for these addresses: one that is taken is done without.
+    pub(crate) is_default: bool,
 }
 
 /// A socket that QEMUs dial.
@@ -121,6 +140,7 @@ impl Config {
             dial: Vec::new(),
             libvirt: Vec::new(),
             journal: Journal::default(),
+            http: Http::default(),
         }
     }
 
@@ -137,6 +157,33 @@ impl Attach {
     pub(crate) fn at(path: PathBuf) -> Attach {
         let mode = if rustix::process::geteuid().is_root() { MODE_OF_HOST } else { MODE_OF_USER };
         Attach { path, mode, group: None }
+    }
+}
+
+impl Http {
+    /// Listens at these addresses, which somebody asked for.
+    pub(crate) fn at(self, listen: Vec<SocketAddr>) -> Http {
+        Http { listen, is_default: false, ..self }
+    }
+
+    /// There is nothing over HTTP.
+    pub(crate) fn none(self) -> Http {
+        Http { socket: false, ..self.at(Vec::new()) }
+    }
+}
+
+/// An address to listen at: `IP:PORT`, or `localhost:PORT`.
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let of_localhost = || Some(SocketAddr::from((Ipv4Addr::LOCALHOST, text.strip_prefix("localhost:")?.parse().ok()?)));
+    text.parse().ok().or_else(of_localhost).ok_or_else(|| {
+        format!("expected an address and a port such as 127.0.0.1:7780 or [::1]:7780, not '{}'", text.escape_debug())
+    })
+}
+
+impl Default for Http {
+    fn default() -> Http {
+        let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))];
+        Http { listen, hosts: Vec::new(), socket: true, is_default: true }
     }
 }
 

@@ -8,6 +8,7 @@ mod cli;
 mod config;
 mod daemon;
 mod exit;
+mod http;
 mod introspect;
 mod monitor;
 mod places;

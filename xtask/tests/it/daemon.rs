@@ -26,7 +26,7 @@ impl Daemon {
     pub(crate) fn start(scratch: &Scratch, more: &[&str]) -> Daemon {
         let (state, attach) = (scratch.path().join("state"), scratch.socket("attach.sock").unwrap());
         let mut command = process::bound_to_us(&workspace::qev_program().unwrap()).unwrap();
-        command.args(["serve", "--state-dir", text(&state), "--attach", text(&attach)]).args(more);
+        command.args(["serve", "--http", "none", "--state-dir", text(&state), "--attach", text(&attach)]).args(more);
         // Nobody's configuration is to be found.
         command.env("XDG_CONFIG_HOME", scratch.path()).env("HOME", scratch.path());
         Daemon { running: Running::start(command, "qev").unwrap(), state }

@@ -121,7 +121,7 @@ impl ByName {
     /// Asks for all of its records behind a number.
     pub(crate) async fn records(&self, after: u64, follow: bool) -> Result<Answers, AskError> {
         let filter = Filter { machines: literal(&self.name).into_iter().collect(), ..Filter::default() };
-        let wanted = Wanted { filter, others: true };
+        let wanted = Wanted { filter, others: true, ..Wanted::default() };
         ask(&self.state_dir, &Request::Log(Log { wanted, after: Some(after), follow, ..Log::default() })).await
     }
 }

@@ -94,7 +94,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let mut show = Show {
         printer: Printer::with_dates(args.output),
         state_dir,
-        wanted: Wanted { filter, others: false },
+        wanted: Wanted { filter, ..Wanted::default() },
         has_problems: false,
     };
     let shown = show.run(&args).await;

@@ -1,8 +1,9 @@
 //! `qev serve`: the daemon.
 
-use crate::config::{Attach, Config};
+use crate::config::{Attach, Config, Http, listen_address};
 use crate::daemon::serve::serve;
 use crate::exit::{Exit, Failure};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -31,16 +32,12 @@ pub(crate) struct Args {
     #[arg(long, hide = true)]
     no_fsync: bool,
 
-    /// Not there yet: this version serves no page
-    #[arg(long, value_name = "ADDR")]
-    http: Option<String>,
+    /// Serve the page and the API here, by default at 127.0.0.1:7780; repeatable, port 0 is one that is free, none turns it off
+    #[arg(long, value_name = "ADDR", value_parser = Listen::parse)]
+    http: Vec<Listen>,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
-    if let Some(address) = args.http {
-        let error = "this version of qev serves no page: leave it away";
-        return Err(Failure::usage(error).about(format!("--http {address}")));
-    }
     let mut config = Config::load(args.config.as_deref()).map_err(|error| Failure::new(Exit::Failed, error))?;
     config.journal.fsync = !args.no_fsync;
     // What the command line says counts instead of what the file says.
@@ -53,7 +50,34 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     if !args.dial.is_empty() {
         config.dial = args.dial.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
     }
+    if !args.http.is_empty() {
+        config.http = http(config.http, &args.http)?;
+    }
     serve(config).await
+}
+
+/// Where to listen, or that it is not wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listen {
+    At(SocketAddr),
+    None,
+}
+
+impl Listen {
+    fn parse(text: &str) -> Result<Listen, String> {
+        if text == "none" { Ok(Listen::None) } else { listen_address(text).map(Listen::At) }
+    }
+}
+
+fn http(configured: Http, said: &[Listen]) -> Result<Http, Failure> {
+    if said == [Listen::None] {
+        return Ok(configured.none());
+    }
+    let at = said.iter().map(|listen| match listen {
+        Listen::At(address) => Ok(*address),
+        Listen::None => Err(Failure::usage("none turns it off: no address can stand beside it").about("--http")),
+    });
+    Ok(configured.at(at.collect::<Result<_, _>>()?))
 }
 
 /// A pattern that does not depend on the folder in which it was given.

@@ -2,7 +2,7 @@
 //!
 //! A value that is wrong costs itself, so that one look at the file shows all there is to mend.
 
-use super::{Attach, Config, Journal, Machine, Problem, values};
+use super::{Attach, Config, Http, Journal, Machine, Problem, listen_address, values};
 use crate::places::Places;
 use qev_record::explain::suggest;
 use std::ops::{Range, RangeInclusive};
@@ -54,9 +54,6 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn config(&mut self, table: &DeTable<'_>, places: &Places) -> Config {
         self.only(table, "", &["state-dir", "run-dir", "attach", "machine", "dial", "libvirt", "journal", "http"]);
-        if let Some((key, _)) = table.get_key_value("http") {
-            self.wrong(&key.span(), "http", "this version has no page and no HTTP: remove the key");
-        }
         let mut places = places.clone();
         if let Some(folder) = self.value(table, "", "state-dir", values::path) {
             places.state_dir = folder;
@@ -69,10 +66,13 @@ impl Reader<'_> {
             config.attach = attach;
         }
         config.machines = self.tables(table, "machine", Reader::machine).unwrap_or_default();
-        config.dial = self.list(table, "dial", values::pattern);
-        config.libvirt = self.list(table, "libvirt", values::libvirt);
+        config.dial = self.list(table, "", "dial", values::pattern);
+        config.libvirt = self.list(table, "", "libvirt", values::libvirt);
         if let Some(journal) = self.table(table, "journal") {
             config.journal = self.journal(journal);
+        }
+        if let Some(http) = self.table(table, "http") {
+            config.http = self.http(http);
         }
         config
     }
@@ -122,6 +122,19 @@ impl Reader<'_> {
             keep_age: keep_age.or(default.keep_age),
             fsync: default.fsync,
         }
+    }
+
+    fn http(&mut self, table: &DeTable<'_>) -> Http {
+        self.only(table, "http.", &["listen", "hosts", "socket"]);
+        let mut http = Http::default();
+        if table.contains_key("listen") {
+            let listen = self.list(table, "http.", "listen", listen_address);
+            // Who writes the default down asks for no more than who does not.
+            http = if listen == http.listen { http } else { http.at(listen) };
+        }
+        http.hosts = self.list(table, "http.", "hosts", values::host);
+        http.socket = self.truth(table, "http.", "socket").unwrap_or(http.socket);
+        http
     }
 
     /// Complains of every key but these.
@@ -183,14 +196,16 @@ impl Reader<'_> {
     fn list<T: PartialEq>(
         &mut self,
         table: &DeTable<'_>,
+        prefix: &str,
         key: &str,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Vec<T> {
         let mut list = Vec::new();
-        for value in self.array(table, key, "a list of strings such as [\"…\"]") {
-            let Some(item) = self.string(value, key, &read) else { continue };
+        let name = format!("{prefix}{key}");
+        for value in self.array(table, prefix, key, "a list of strings such as [\"…\"]") {
+            let Some(item) = self.string(value, &name, &read) else { continue };
             if list.contains(&item) {
-                self.wrong(&value.span(), key, "it is there already");
+                self.wrong(&value.span(), &name, "it is there already");
             } else {
                 list.push(item);
             }
@@ -207,7 +222,7 @@ impl Reader<'_> {
     ) -> Option<Vec<T>> {
         table.get(key)?;
         let mut list = Vec::new();
-        for value in self.array(table, key, &format!("tables, each under a line [[{key}]]")) {
+        for value in self.array(table, "", key, &format!("tables, each under a line [[{key}]]")) {
             match value.get_ref() {
                 DeValue::Table(table) => list.extend(read(self, table, &value.span(), &list)),
                 other => self.wrong(&value.span(), key, format!("expected a line [[{key}]], not {}", kind(other))),
@@ -216,17 +231,26 @@ impl Reader<'_> {
         Some(list)
     }
 
-    fn array<'t, 'd>(&mut self, table: &'t DeTable<'d>, key: &str, expected: &str) -> &'t [Value<'d>] {
+    fn array<'t, 'd>(&mut self, table: &'t DeTable<'d>, prefix: &str, key: &str, expected: &str) -> &'t [Value<'d>] {
         let Some(value) = table.get(key) else { return &[] };
+        let what = match value.get_ref() {
+            DeValue::Array(array) if array.len() <= MOST => return array,
+            DeValue::Array(array) => format!("expected at most {MOST}, not {}", array.len()),
+            other => format!("expected {expected}, not {}", kind(other)),
+        };
+        self.wrong(&value.span(), &format!("{prefix}{key}"), what);
+        &[]
+    }
+
+    /// The value of a key that is true or false.
+    fn truth(&mut self, table: &DeTable<'_>, prefix: &str, key: &str) -> Option<bool> {
+        let value = table.get(key)?;
         match value.get_ref() {
-            DeValue::Array(array) if array.len() <= MOST => array,
-            DeValue::Array(array) => {
-                self.wrong(&value.span(), key, format!("expected at most {MOST}, not {}", array.len()));
-                &[]
-            }
+            DeValue::Boolean(truth) => Some(*truth),
             other => {
-                self.wrong(&value.span(), key, format!("expected {expected}, not {}", kind(other)));
-                &[]
+                let what = format!("expected true or false, not {}", kind(other));
+                self.wrong(&value.span(), &format!("{prefix}{key}"), what);
+                None
             }
         }
     }

@@ -1,12 +1,12 @@
 //! A configuration as a file that says all of it: what `check-config` prints can be read again.
 
-use super::{Attach, Config, Journal, values};
+use super::{Attach, Config, Http, Journal, values};
 use std::fmt::{self, Display, Formatter};
 
 /// Every value, the defaults too, as TOML.
 impl Display for Config {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Config { file: _, state_dir, run_dir, attach, machines, dial, libvirt, journal } = self;
+        let Config { file: _, state_dir, run_dir, attach, machines, dial, libvirt, journal, http } = self;
         writeln!(f, "state-dir = {}", quoted(&state_dir.to_string_lossy()))?;
         writeln!(f, "run-dir = {}", quoted(&run_dir.to_string_lossy()))?;
         writeln!(f, "dial = {}", list(dial))?;
@@ -25,7 +25,15 @@ impl Display for Config {
             writeln!(f, "\n[[machine]]\nname = {}", quoted(&machine.name))?;
             writeln!(f, "monitor = {}", quoted(&machine.monitor.to_string()))?;
         }
-        write!(f, "\n{journal}")
+        write!(f, "\n{journal}\n{http}")
+    }
+}
+
+impl Display for Http {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Http { listen, hosts, socket, is_default: _ } = self;
+        let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
+        writeln!(f, "[http]\nlisten = {}\nhosts = {}\nsocket = {socket}", list(&listen), list(hosts))
     }
 }
 

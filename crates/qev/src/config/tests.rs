@@ -42,6 +42,11 @@ segment-size = "128 MiB"
 segment-age = "12h"
 keep-size = "1500 KiB"
 keep-age = "30d"
+
+[http]
+listen = ["[::1]:8080", "localhost:0"]
+hosts = ["qev.example.org"]
+socket = false
 "#;
 
 #[test]
@@ -65,6 +70,9 @@ fn every_key_reaches_its_place() {
     assert_eq!((&config.machines[0], config.machines.len()), (&web1, 2));
     let options = Options::from(&config.journal);
     assert_eq!((options.segment_bytes, options.segment_age), (128 << 20, Duration::from_secs(43_200)));
+    let listen = vec!["[::1]:8080".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
+    let hosts = vec!["qev.example.org".to_owned()];
+    assert_eq!(config.http, Http { listen, hosts, socket: false, is_default: false });
     assert_eq!((options.keep_bytes, options.keep_age), (Some(1500 << 10), Some(Duration::from_secs(2_592_000))));
 }
 
@@ -137,7 +145,18 @@ fn a_value_of_the_wrong_kind_is_told_what_was_expected() {
     check_wrong("attach = [\"/a\"]", &["1:11: attach: expected a line [[attach]], not the string '/a'"]);
     check_wrong("journal = 1", &["1:11: journal: expected a table under a line [journal], not the number 1"]);
     check_wrong("dial = \"/a\"", &["1:8: dial: expected a list of strings such as [\"…\"], not the string '/a'"]);
-    check_wrong("http = \"[::1]:8080\"", &["1:1: http: this version has no page and no HTTP: remove the key"]);
+    check_wrong(
+        "http = \"[::1]:8080\"",
+        &["1:8: http: expected a table under a line [http], not the string '[::1]:8080'"],
+    );
+    check_wrong(
+        "[http]\nlisten = [\"7780\"]\nhosts = [\"http://a\"]\nsocket = 1",
+        &[
+            "2:11: http.listen: expected an address and a port such as 127.0.0.1:7780 or [::1]:7780, not '7780'",
+            "3:10: http.hosts: expected a name such as \"qev.example.org\" or \"host:8443\", not 'http://a'",
+            "4:10: http.socket: expected true or false, not the number 1",
+        ],
+    );
     check_wrong(
         "[[attach]]\npath = \"/a\"\ngroup = \"no such group\"",
         &["3:9: attach.group: expected a group of this system, by name or number; there is no 'no such group'"],
@@ -183,13 +202,14 @@ fn the_page_names_the_keys_that_there_are() {
         .map(|key| key.trim_matches(['[', ']']))
         .collect();
     let known = "state-dir run-dir dial libvirt attach attach.path attach.mode attach.group machine machine.name \
-                 machine.monitor journal journal.segment-size journal.segment-age journal.keep-size journal.keep-age";
+                 machine.monitor journal journal.segment-size journal.segment-age journal.keep-size journal.keep-age http http.listen http.hosts \
+                 http.socket";
     assert_eq!(named, known.split_whitespace().collect::<Vec<_>>());
     for key in named {
         let (table, last) = key.rsplit_once('.').unwrap_or(("", key));
         let text = match table {
             "" => format!("{last} = 1"),
-            "journal" => format!("[journal]\n{last} = 1"),
+            "journal" | "http" => format!("[{table}]\n{last} = 1"),
             _ => format!("[[{table}]]\n{last} = 1"),
         };
         let problems = read(&text).unwrap_err();
@@ -204,7 +224,7 @@ proptest! {
     }
 
     #[test]
-    fn no_value_panics(key in prop::sample::select(vec!["state-dir", "dial", "attach", "machine", "journal", "libvirt"]), value in any::<String>()) {
+    fn no_value_panics(key in prop::sample::select(vec!["state-dir", "dial", "attach", "machine", "journal", "libvirt", "http"]), value in any::<String>()) {
         let _ = read(&format!("{key} = {value}"));
         let _ = read(&format!("{key} = {value:?}"));
     }

@@ -97,6 +97,15 @@ pub(super) fn pattern(text: &str) -> Result<String, String> {
     text.parse::<Glob>().map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
+/// A name by which the page is asked for, as it stands in an address.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    if !text.is_empty() && text.len() <= LONGEST_NAME && text.chars().all(is_part) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(format!("expected a name such as \"qev.example.org\" or \"host:8443\", not '{}'", text.escape_debug()))
+}
+
 /// Where a monitor is.
 pub(super) fn monitor(text: &str) -> Result<Target, String> {
     match text.parse() {

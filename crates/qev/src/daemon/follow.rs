@@ -9,7 +9,7 @@
 use super::outbox::Depot;
 use super::tail::{Cursor, Look};
 use qev_journal::{Query, Reader, Records};
-use qev_record::{Filter, Record};
+use qev_record::{Filter, Kind, Record};
 use std::any::Any;
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,16 +19,21 @@ const PAGE_RECORDS: usize = 512;
 const PAGE_BYTES: usize = 1 << 20;
 
 /// Which records a reader wants.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Wanted {
     pub(crate) filter: Filter,
     /// What is no event is wanted, too, if its machine, severity and time are: that a machine is gone, that events are
     /// missing.
     pub(crate) others: bool,
+    /// Only these kinds, any of them; all when there is none.
+    pub(crate) kinds: Vec<Kind>,
 }
 
 impl Wanted {
     pub(crate) fn wants(&self, record: &Record) -> bool {
+        if !self.kinds.is_empty() && !self.kinds.contains(&record.kind) {
+            return false;
+        }
         if self.others && record.event.is_none() {
             return self.of_others().matches(record);
         }
@@ -76,6 +81,18 @@ impl Follow {
     /// Keeps this for as long as there is something to read for.
     pub(crate) fn guarded(self, guard: Guard) -> Follow {
         Follow { guard, ..self }
+    }
+
+    /// When more than so many numbers are to come first, passes over them: what lay between, from the first to the last. What
+    /// is being read from the journal is read to its end.
+    pub(crate) fn skip_when_behind(&mut self, most: u64) -> Option<(u64, u64)> {
+        let end = self.depot.tail.end();
+        if self.pages.is_some() || end.seq.saturating_sub(self.cursor.seq) <= most {
+            return None;
+        }
+        let from = self.cursor.seq.saturating_add(1);
+        self.cursor = end;
+        Some((from, end.seq))
     }
 
     /// The next that are wanted, at least one, as soon as there are some; `None` when the daemon ends. Nothing is lost

@@ -122,6 +122,11 @@ impl Recorder {
         self.alive.strong_count() > 0
     }
 
+    /// Whether the journal has not committed anything for so long that records are shown without having been kept.
+    pub(crate) fn is_in_trouble(&self) -> bool {
+        self.depot.lock().queues.in_trouble
+    }
+
     /// An outbox for one session of one machine.
     pub(crate) fn outbox(&self) -> Outbox {
         self.depot.outbox()

@@ -21,6 +21,7 @@ use super::systemd::inherited::Inherited;
 use super::{Daemon, journal_dir};
 use crate::config::{Attach, Config};
 use crate::exit::{Exit, Failure, tell};
+use crate::http::Http;
 use crate::monitor::hostname;
 use crate::printer::now;
 use qev_journal::{Journal, Options, Reader};
@@ -73,9 +74,12 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
         .map_err(|error| failed(error.into()).about(control::path(&config.state_dir).display()))?;
     let control = tokio::spawn(control.serve(recorder.clone(), roster.clone()));
 
+    let host = hostname();
+    let http = Http::start(&config.http, Arc::clone(&host), recorder.clone(), roster.clone()).await?;
+
     let (stop, stopping) = watch::channel(false);
     let daemon = Daemon {
-        host: hostname(),
+        host,
         recorder,
         roster,
         absences: Absences::default(),
@@ -147,6 +151,8 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
         // What was received is in the journal: the next one goes on behind it. Otherwise it finds a gap.
         handover.finish();
     }
+    // Who followed has seen the last.
+    http.end().await;
     // It answers to the end, and its file goes with it.
     control.abort();
     let _ = control.await;

@@ -21,6 +21,10 @@ impl Daemon {
     /// Starts one that has these arguments, and listens when this returns.
     pub(crate) fn start(scratch: &Scratch, more: &[&str]) -> Daemon {
         let mut command = qev(&["serve", "--state-dir", &scratch.path("state"), "--attach", &scratch.path("a.sock")]);
+        // Many of them run at the same time, and most have no page.
+        if !more.contains(&"--http") {
+            command.args(["--http", "none"]);
+        }
         // Nobody's configuration is to be found.
         command.args(more).env("XDG_CONFIG_HOME", scratch.path("none")).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -46,7 +46,7 @@ impl Manager<'_> {
             more => panic!("{more} descriptors"),
         };
         let mut command = Command::new("bash");
-        command.args(["-c", script, "bash", env!("CARGO_BIN_EXE_qev"), "serve", "--attach", &attach]);
+        command.args(["-c", script, "bash", env!("CARGO_BIN_EXE_qev"), "serve", "--http", "none", "--attach", &attach]);
         command
             .args(["--state-dir", &self.scratch.path("state")])
             .args(&self.more)

@@ -131,9 +131,10 @@ impl Host {
         let config = folder.join("config.toml");
         let made = File::create(&config).and_then(|_| File::create(&log));
         let output = made.map_err(|source| HostError::Folder { path: folder.clone(), source })?;
-        let serve: [&OsStr; 5] =
-            ["serve".as_ref(), "--config".as_ref(), config.as_os_str(), "--attach".as_ref(), attach.as_os_str()];
-        let daemon = start("qev serve", serve.into_iter().chain(state), Stdio::null(), output.into())?;
+        let [serve, config_is] = ["serve", "--config"].map(OsStr::new);
+        let serve = [serve, config_is, config.as_os_str(), "--attach".as_ref(), attach.as_os_str()];
+        let serve = serve.into_iter().chain(["--http", "none"].map(OsStr::new));
+        let daemon = start("qev serve", serve.chain(state), Stdio::null(), output.into())?;
         until_there(&attach, &log).await?;
 
         let mut machines = Vec::new();

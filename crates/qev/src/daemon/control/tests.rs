@@ -244,7 +244,7 @@ async fn a_request_means_what_was_meant() {
         since: Some(Timestamp::from_micros(1)),
         until: Some(Timestamp::from_micros(253_402_207_199_000_000)),
     };
-    let wanted = crate::daemon::follow::Wanted { filter, others: true };
+    let wanted = crate::daemon::follow::Wanted { filter, others: true, ..crate::daemon::follow::Wanted::default() };
     let log = Log { wanted, after: Some(1), limit: Some(3), newest_first: true, follow: false };
     let mut answers = ask(&daemon.scratch.0, &Request::Log(log)).await.unwrap();
     for expected in [9, 7, 5] {

@@ -1,0 +1,177 @@
+//! `/api/v1/stream`: records as they come, as server-sent events.
+//!
+//! ```text
+//!   event: hello      data: {"last":17,"version":"…","host":"…","started":"…"}     first
+//!   id: 18
+//!   event: record     data: {"seq":18,…}                 a record that is not kept yet has no id
+//!   event: lagged     data: {"from":19,"to":20018}       too far behind: what is between is to be fetched
+//!   event: problem    data: {"problem":"…"}              a part of the journal cannot be read
+//!   :                                                    nothing for 15 s
+//!   event: bye        data: {}                           the daemon ends
+//! ```
+//!
+//! A client is a cursor: while it does not read, its connection is full, no piece is made for it, and nobody else notices.
+
+use super::Site;
+use super::body::{Next, pieces};
+use super::problem::Problem;
+use super::query::{FILTERS, Parameters};
+use crate::daemon::follow::{Follow, Item, Wanted};
+use axum::body::Bytes;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use qev_qmp::Object;
+use qev_qmp::json::print::{Layout, Order};
+use qev_record::{plain, time::to_rfc3339};
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a client hears from us at least.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How many numbers a client may be behind when nobody says, and at most.
+const BEHIND: u64 = 10_000;
+const MOST_BEHIND: u64 = 1_000_000;
+
+/// A piece ends with the record that makes it this long.
+const PIECE: usize = 64 << 10;
+
+/// What is asked for.
+struct Asked {
+    wanted: Wanted,
+    after: Option<u64>,
+    behind: u64,
+}
+
+impl Asked {
+    fn parse(query: Option<&str>, headers: &HeaderMap) -> Result<Asked, Problem> {
+        let mut parameters = Parameters::of(query);
+        let wanted = parameters.wanted()?;
+        let after = parameters.number("after", 0..=u64::MAX)?;
+        let behind = parameters.number("behind", 1..=MOST_BEHIND)?.unwrap_or(BEHIND);
+        let known: Vec<&str> = FILTERS.into_iter().chain(["after", "behind"]).collect();
+        parameters.end(&known)?;
+        // The address is that of the first time; the header says how far a client has come.
+        let last = headers.get("last-event-id").map(|id| {
+            let number = id.to_str().ok().and_then(|id| id.trim().parse().ok());
+            number.ok_or_else(|| {
+                let id = String::from_utf8_lossy(id.as_bytes());
+                Problem::wrong(format!("Last-Event-ID: '{}': expected a sequence number", plain::name(&id)))
+            })
+        });
+        Ok(Asked { wanted, after: last.transpose()?.or(after), behind })
+    }
+}
+
+/// Follows.
+pub(crate) async fn stream(
+    State(site): State<Arc<Site>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let asked = Asked::parse(query.as_deref(), &headers)?;
+    let place = site.place()?;
+    let last = site.recorder.last();
+    let mut first = hello(&site, last);
+    let after = match asked.after {
+        // Of another journal: what the client knows is of no use to it.
+        Some(after) if after > last => {
+            first.push_str(&lagged(0, last));
+            last
+        }
+        after => after.unwrap_or(last),
+    };
+    let follow = site.recorder.follow(asked.wanted, after).guarded(Some(place));
+    let client = Client { follow, behind: asked.behind, first: Some(first), waiting: VecDeque::new(), is_over: false };
+    let mut response = pieces(client, Client::next).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    // What stands between us is not to collect it.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+fn hello(site: &Site, last: u64) -> String {
+    let data = Object::new()
+        .with("last", last)
+        .with("version", env!("CARGO_PKG_VERSION"))
+        .with("host", &*site.host)
+        .with("started", to_rfc3339(site.started));
+    message("hello", &data.print(Order::Given, Layout::Line))
+}
+
+fn lagged(from: u64, to: u64) -> String {
+    message("lagged", &format!("{{\"from\":{from},\"to\":{to}}}"))
+}
+
+fn message(event: &str, data: &str) -> String {
+    format!("event: {event}\ndata: {data}\n\n")
+}
+
+/// Who follows.
+struct Client {
+    follow: Follow,
+    behind: u64,
+    /// What is said before anything else.
+    first: Option<String>,
+    /// What was found and is not said yet.
+    waiting: VecDeque<Item>,
+    is_over: bool,
+}
+
+impl Client {
+    fn next(mut self) -> Next<Client> {
+        Box::pin(async move {
+            if self.is_over {
+                return None;
+            }
+            let piece = self.piece().await;
+            Some((Bytes::from(piece), self))
+        })
+    }
+
+    async fn piece(&mut self) -> String {
+        if let Some(first) = self.first.take() {
+            return first;
+        }
+        if self.waiting.is_empty() {
+            if let Some((from, to)) = self.follow.skip_when_behind(self.behind) {
+                return lagged(from, to);
+            }
+            match tokio::time::timeout(KEEP_ALIVE, self.follow.next()).await {
+                Ok(Some(items)) => self.waiting.extend(items),
+                Ok(None) => {
+                    self.is_over = true;
+                    return message("bye", "{}");
+                }
+                Err(_) => return ":\n\n".to_owned(),
+            }
+        }
+        let mut piece = String::new();
+        while piece.len() < PIECE {
+            let Some(item) = self.waiting.pop_front() else { break };
+            push(&mut piece, &item);
+        }
+        piece
+    }
+}
+
+/// A record, whose line has no line end in it.
+fn push(piece: &mut String, item: &Item) {
+    match item {
+        Item::Record(record) => {
+            if let Some(seq) = record.seq {
+                // Writing to a String cannot fail.
+                let _ = writeln!(piece, "id: {seq}");
+            }
+            piece.push_str(&message("record", &record.to_line()));
+        }
+        Item::Problem(problem) => {
+            let data = Object::new().with("problem", plain::phrase(problem).to_string());
+            piece.push_str(&message("problem", &data.print(Order::Given, Layout::Line)));
+        }
+    }
+}
