@@ -55,16 +55,18 @@ pub fn build(program: &Path, into: &Path) -> Result<PathBuf, Error> {
 /// Builds the program for a package: in release, with no path of the machine that builds it.
 pub fn program() -> Result<PathBuf, Error> {
     let target = workspace::target_dir()?;
-    let mut flags = env::var("RUSTFLAGS").unwrap_or_default();
+    let (mut flags, mut of_c) = (env::var("RUSTFLAGS").unwrap_or_default(), env::var("CFLAGS").unwrap_or_default());
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
     for (from, to) in [(home.as_deref(), "/usr/src/cargo"), (Some(workspace::root()), "/usr/src/qev")] {
         if let Some(from) = from {
             flags.push_str(&format!(" --remap-path-prefix={}={to}", from.display()));
+            of_c.push_str(&format!(" -ffile-prefix-map={}={to}", from.display()));
         }
     }
     let mut build = workspace::cargo();
-    build.args(["build", "--release", "--locked", "-p", "qev", "--target-dir"]).arg(&target).env("RUSTFLAGS", flags);
+    build.args(["build", "--release", "--locked", "-p", "qev", "--target-dir"]).arg(&target);
+    build.env("RUSTFLAGS", flags).env("CFLAGS", of_c);
     output_of(&mut build)?;
     Ok(target.join("release").join("qev"))
 }

@@ -49,7 +49,7 @@ const ENOUGH: usize = 10;
 /// Compares for so long, in rounds: at least one.
 pub(crate) fn run(seconds: u64, seed: Option<u64>) -> Result<(), Error> {
     if env::var_os(workspace::QEV_OVERRIDE).is_none() {
-        run_program(workspace::cargo().args(["build", "-p", "qev"]).args(workspace::same_profile()?))?;
+        run_program(workspace::cargo().args(["build", "--workspace"]).args(workspace::same_profile()?))?;
     }
     let programs = Programs { qemu: QEMU.path()?, qev: workspace::qev_program()? };
     let seed = seed.unwrap_or_else(seed_of_now);

@@ -26,7 +26,7 @@ struct Watchers {
 pub(crate) fn run() -> Result<(), Error> {
     if env::var_os(workspace::QEV_OVERRIDE).is_none() {
         say("building qev");
-        run_program(workspace::cargo().args(["build", "-p", "qev"]).args(workspace::same_profile()?))?;
+        run_program(workspace::cargo().args(["build", "--workspace"]).args(workspace::same_profile()?))?;
     }
     let qev = workspace::qev_program()?;
     let kernel = Kernel::obtain(&say)?;
