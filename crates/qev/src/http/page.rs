@@ -22,10 +22,45 @@ macro_rules! file {
 }
 
 const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
 
 /// The document at `/`, and what it asks for under `/assets/`.
 const INDEX: File = file!("index.html", HTML);
-const FILES: &[File] = &[];
+const FILES: &[File] = &[
+    file!("api.js", JS),
+    file!("app.js", JS),
+    file!("disk-strips.js", JS),
+    file!("event-view.js", JS),
+    file!("filters.js", JS),
+    file!("fleet-tile.js", JS),
+    file!("fleet-view.js", JS),
+    file!("fold.js", JS),
+    file!("histogram.js", JS),
+    file!("icon.svg", SVG),
+    file!("keyboard.js", JS),
+    file!("lanes.js", JS),
+    file!("links.js", JS),
+    file!("machine-view.js", JS),
+    file!("machines.css", CSS),
+    file!("numbers.js", JS),
+    file!("plot.js", JS),
+    file!("raw.js", JS),
+    file!("record-list.js", JS),
+    file!("record-row.js", JS),
+    file!("record.js", JS),
+    file!("records.css", CSS),
+    file!("severity.js", JS),
+    file!("state-words.js", JS),
+    file!("stream-view.js", JS),
+    file!("stream.js", JS),
+    file!("style.css", CSS),
+    file!("text.js", JS),
+    file!("theme-choice.js", JS),
+    file!("theme.js", JS),
+    file!("time.js", JS),
+];
 
 /// The page.
 pub(crate) async fn index(headers: HeaderMap) -> Response {
@@ -61,4 +96,35 @@ fn tag(file: &File) -> String {
     let digest = Sha256::digest(file.content);
     let hex: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
     format!("\"{hex}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words between these two, wherever they stand.
+    fn between<'a>(text: &'a str, begin: &'a str, end: &'a str) -> impl Iterator<Item = &'a str> {
+        text.split(begin).skip(1).filter_map(move |rest| rest.split(end).next())
+    }
+
+    #[test]
+    fn all_that_the_page_asks_for_is_there() {
+        let text = |file: &File| String::from_utf8(file.content.to_vec()).unwrap();
+        let index = text(&INDEX);
+        let mut wanted: Vec<String> = between(&index, "\"/assets/", "\"").map(str::to_owned).collect();
+        assert!(wanted.len() >= 4, "{wanted:?}");
+        for file in FILES {
+            wanted.extend(between(&text(file), " from \"./", "\";").map(str::to_owned));
+        }
+        for name in wanted {
+            assert!(FILES.iter().any(|file| file.name == name), "{name} is missing");
+        }
+    }
+
+    #[test]
+    fn what_may_not_run_is_not_in_the_document() {
+        let index = String::from_utf8(INDEX.content.to_vec()).unwrap();
+        assert!(!index.contains("<style") && !index.contains(" style=") && !index.contains(" on"), "{index}");
+        assert!(!index.contains("<script>") && !index.contains("://"), "{index}");
+    }
 }

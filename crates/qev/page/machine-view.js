@@ -1,0 +1,178 @@
+/** A machine: what it is and does now, what happened to it in lanes over time, its disk, and its records. */
+
+import { machine as askMachine, timeline as askTimeline } from "./api.js";
+import { diskStrips } from "./disk-strips.js";
+import { lanes } from "./lanes.js";
+import { eventLink, literally, machineLink, streamLink } from "./links.js";
+import { counted, size } from "./numbers.js";
+import { RecordList } from "./record-list.js";
+import { severityMark } from "./record-row.js";
+import { severityClass } from "./severity.js";
+import { looks, stateWords } from "./state-words.js";
+import { Stream } from "./stream.js";
+import { element, foreign, shortened } from "./text.js";
+import { ago, dayAndClock } from "./time.js";
+
+/** @typedef {import("./machine-types.js").Machine} Machine */
+/** @typedef {import("./view.js").Shell} Shell */
+/** @typedef {import("./view.js").View} View */
+
+const RANGES = ["-15min", "-1h", "-6h", "-1d", "-7d"];
+const USUAL = "-1h";
+const POINTS = "800";
+
+/** Lanes are drawn anew this long after something happened, at most; and by themselves, for time goes on. */
+const REDRAW = 1000;
+const BY_ITSELF = 15_000;
+
+/** @implements {View} */
+export class MachineView {
+  /** @type {Stream | undefined} */
+  #stream;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #at = 0;
+  #ended = new AbortController();
+
+  /** @param {Shell} shell @param {string} name @param {URLSearchParams} address */
+  constructor(shell, name, address) {
+    this.shell = shell;
+    this.name = name;
+    this.since = address.get("since") || USUAL;
+    this.until = address.get("until") || "";
+    this.which = new URLSearchParams();
+    for (const key of ["machine_id", "session"]) {
+      const value = address.get(key);
+      if (value) this.which.set(key, value);
+    }
+    this.title = shortened(name, 60);
+    this.head = element("header", { class: "machine-head" }, element("h1", null, foreign(name, 200)));
+    this.drawn = element("div", { class: "machine-drawn", "aria-busy": "true" });
+    this.query = new URLSearchParams({ machine: literally(name) });
+    this.list = new RecordList({ query: this.query, withMachine: false, announce: shell.announce, failed: shell.failed });
+    this.element = element(
+      "div",
+      { class: "machine" },
+      this.head,
+      this.#ranges(),
+      this.drawn,
+      element("section", { "aria-labelledby": "records-title" }, element("h2", { id: "records-title" }, "Records"), this.list.element),
+    );
+    this.keys = [
+      { keys: "j", does: "next record", act: () => this.list.move(1) },
+      { keys: "k", does: "record before", act: () => this.list.move(-1) },
+      { keys: "Enter", does: "open the record", act: () => this.#open() },
+      { keys: "r", does: "raw JSON of the record", act: () => this.list.focused?.toggleRaw() },
+      { keys: "p", does: "pause, go on", act: () => (this.list.paused ? this.list.release() : this.list.pause(true)) },
+      { keys: "/", does: "filter this machine's records", act: () => shell.go(streamLink({ machine: [literally(name)] })) },
+    ];
+    void this.#begin();
+  }
+
+  end() {
+    this.#ended.abort();
+    clearTimeout(this.#timer);
+    this.#stream?.end();
+    this.list.end();
+  }
+
+  #open() {
+    const seq = this.list.focused?.row.newest.seq;
+    if (seq !== undefined) this.shell.go(eventLink(seq));
+  }
+
+  async #begin() {
+    try {
+      const [last] = await Promise.all([this.list.load(), this.#draw()]);
+      if (this.#ended.signal.aborted) return;
+      this.#stream = new Stream(this.query, last, {
+        record: (record) => {
+          this.list.add(record);
+          this.#soon(REDRAW);
+        },
+        problem: this.list.problem,
+        lagged: () => {
+          this.list.stale();
+          this.#soon(REDRAW);
+        },
+        hello: (hello) => {
+          this.shell.hello(hello);
+          this.#soon(REDRAW);
+        },
+        state: this.shell.connection,
+      });
+    } catch (error) {
+      if (!this.#ended.signal.aborted) this.shell.failed(error, () => this.#begin());
+    }
+  }
+
+  /** @param {number} after milliseconds */
+  #soon(after) {
+    const at = Date.now() + after;
+    if (this.#timer !== undefined && this.#at <= at) return;
+    clearTimeout(this.#timer);
+    this.#at = at;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      void this.#draw().catch(() => this.#soon(BY_ITSELF));
+    }, after);
+  }
+
+  async #draw() {
+    const query = new URLSearchParams(this.which);
+    query.set("since", this.since);
+    if (this.until) query.set("until", this.until);
+    query.set("points", POINTS);
+    const [machine, timeline] = await Promise.all([
+      askMachine(this.name, this.which, this.#ended.signal),
+      askTimeline(this.name, query, this.#ended.signal),
+    ]);
+    this.#say(machine);
+    const cut = timeline.complete ? "" : element("p", { class: "cut" }, "Not all of it: there is more in this time than is drawn.");
+    this.drawn.replaceChildren(lanes(timeline), cut, diskStrips(timeline, machine));
+    this.drawn.removeAttribute("aria-busy");
+    if (!document.hidden) this.#soon(BY_ITSELF);
+    else document.addEventListener("visibilitychange", () => this.#soon(0), { once: true, signal: this.#ended.signal });
+  }
+
+  /** @param {Machine} machine */
+  #say(machine) {
+    const state = machine.state === "attached" ? looks(machine.latest?.run_state ?? machine.run_state) : "away";
+    const balloon = machine.latest?.balloon;
+    const panic = machine.latest?.panic;
+    /** @type {[string, import("./text.js").Child | import("./text.js").Child[]][]} */
+    const facts = [
+      ["state since", element("time", { datetime: machine.since }, dayAndClock(Date.parse(machine.since)))],
+      ["QEMU", machine.qemu && foreign(machine.qemu, 40)],
+      ["process", machine.pid],
+      ["way in", machine.way && [foreign(machine.way, 40), " ", element("code", null, foreign(machine.place ?? "", 120))]],
+      ["identity", machine.machine_id && element("code", null, foreign(machine.machine_id, 80))],
+      ["session", machine.session && element("code", null, foreign(machine.session, 80))],
+      ["balloon", balloon && size(balloon.actual)],
+      ["last panic", panic && mentioned(panic.seq, `${ago(Date.parse(panic.received), Date.now())}: ${shortened(panic.action, 40)}`)],
+      ["events", machine.events !== undefined && counted(machine.events, "event")],
+    ];
+    this.head.className = `machine-head ${severityClass(machine.severity)}`;
+    this.head.replaceChildren(
+      element("h1", null, foreign(machine.machine, 200)),
+      element("p", { class: "machine-state" }, element("span", { class: `tile-state state-${state}` }, foreign(stateWords(machine), 60)), machine.severity && severityMark(machine.severity), machine.note && foreign(machine.note, 300)),
+      machine.worst ? element("p", { class: "machine-worst" }, "Worst of the last hour: ", mentioned(machine.worst.seq, machine.worst.summary)) : "",
+      element("dl", { class: "facts" }, ...facts.filter(([, value]) => value).map(([name, value]) => element("div", null, element("dt", null, name), element("dd", null, ...[value].flat())))),
+    );
+  }
+
+  #ranges() {
+    const links = RANGES.map((since) => {
+      const which = new URLSearchParams(this.which);
+      which.set("since", since);
+      const href = `${machineLink({ machine: this.name })}?${which}`;
+      return element("a", { href, "aria-current": since === this.since && !this.until ? "true" : null }, since.slice(1));
+    });
+    return element("nav", { "aria-label": "Time", class: "ranges" }, ...links);
+  }
+}
+
+/** @param {number | undefined} seq @param {string} words */
+function mentioned(seq, words) {
+  return seq === undefined ? foreign(words) : element("a", { href: eventLink(seq) }, foreign(words));
+}

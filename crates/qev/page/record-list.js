@@ -1,0 +1,303 @@
+/**
+ * A list of records that does not grow with the history: at most {@link MOST} rows, the newest of which may go on
+ * coming, and a button for older ones.
+ *
+ *     pending ──(not held)──► rows, newest first ──► "older" ──► a page before the oldest
+ *        └── held (paused, or scrolled away): "12 new"             └ beyond MOST: a list of its own, from there
+ */
+
+import { events } from "./api.js";
+import { Rows } from "./fold.js";
+import { counted, grouped } from "./numbers.js";
+import { sameness } from "./record.js";
+import { RecordRow } from "./record-row.js";
+import { element, foreign } from "./text.js";
+
+/** @typedef {import("./record.js").LogRecord} LogRecord */
+/** @typedef {import("./fold.js").Row} Row */
+
+/** Rows on the page. */
+export const MOST = 1000;
+
+/** Records that wait while the list is held, to be shown at once; beyond it they are counted, and fetched when wanted. */
+const WAITING = 500;
+
+/** Records of one request. */
+const PAGE = 200;
+
+export class RecordList {
+  rows = new Rows();
+  /** @type {Map<Row, RecordRow>} */
+  #drawn = new Map();
+  /** @type {LogRecord[]} */
+  #pending = [];
+  #waiting = 0;
+  #frame = 0;
+  #paused = false;
+  /** @type {AbortController | undefined} */
+  #asking;
+  /** The number before which the older ones are. */
+  #oldest = Infinity;
+  /** @type {Map<string, Row>} rows of records that are not on disk yet */
+  #notKept = new Map();
+
+  /**
+   * @param {object} options
+   * @param {URLSearchParams} options.query filters
+   * @param {boolean} options.withMachine
+   * @param {(text: string) => void} options.announce
+   * @param {(error: unknown) => void} options.failed
+   * @param {boolean} [options.heldByScrolling]
+   */
+  constructor({ query, withMachine, announce, failed, heldByScrolling = true }) {
+    this.query = query;
+    this.withMachine = withMachine;
+    this.announce = announce;
+    this.failed = failed;
+    this.heldByScrolling = heldByScrolling;
+    this.list = element("ol", { class: "records", "aria-label": "Records, newest first" });
+    this.fresh = element("button", { type: "button", class: "fresh", hidden: true, click: () => this.release() });
+    this.older = element("button", { type: "button", class: "older", hidden: true, click: () => void this.#older() }, "Older records");
+    this.problems = element("p", { class: "cut", role: "alert", hidden: true });
+    this.words = element("p", { class: "list-words" });
+    this.element = element("div", { class: "record-list" }, element("div", { class: "fresh-place" }, this.fresh), this.problems, this.list, this.words, this.older);
+    this.nearEnd = new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && void this.#older(true), { rootMargin: "600px" });
+    this.nearEnd.observe(this.older);
+    if (heldByScrolling) addEventListener("scroll", this.#scrolled, { passive: true });
+  }
+
+  end() {
+    this.#asking?.abort();
+    cancelAnimationFrame(this.#frame);
+    this.nearEnd.disconnect();
+    removeEventListener("scroll", this.#scrolled);
+  }
+
+  /**
+   * Loads the newest page. Gives the journal's last number, from which to follow.
+   *
+   * @param {number} [before] the newest before this number
+   * @returns {Promise<number>}
+   */
+  async load(before) {
+    this.#asking?.abort();
+    this.#asking = new AbortController();
+    const query = this.#asked(before);
+    const page = await events(query, this.#asking.signal);
+    this.#asking = undefined;
+    this.#clear();
+    this.#append(page.records, page.more);
+    page.problems.forEach(this.problem);
+    const newest = page.records[0]?.seq ?? 0;
+    return Math.max(page.last, newest);
+  }
+
+  /** Says that a part of the journal cannot be read: the rows are not all there was. */
+  problem = (/** @type {string} */ words) => {
+    this.problems.hidden = false;
+    this.problems.replaceChildren("A part of the journal cannot be read: ", foreign(words, 300));
+  };
+
+  /** @param {number} [before] */
+  #asked(before) {
+    const query = new URLSearchParams(this.query);
+    query.set("limit", String(PAGE));
+    if (before !== undefined && Number.isFinite(before)) query.set("before", String(before));
+    return query;
+  }
+
+  #clear() {
+    this.rows = new Rows();
+    this.#drawn.clear();
+    this.#notKept.clear();
+    this.#pending = [];
+    this.#waiting = 0;
+    this.#oldest = Infinity;
+    this.list.replaceChildren();
+    this.problems.hidden = true;
+    this.#showFresh();
+  }
+
+  /** @param {LogRecord[]} records @param {boolean} more */
+  #append(records, more) {
+    const { added, changed } = this.rows.appendOlder(records);
+    for (const row of changed) this.#drawn.get(row)?.draw();
+    this.list.append(...added.map((row) => this.#draw(row).element));
+    this.#oldest = Math.min(this.#oldest, records.at(-1)?.seq ?? Infinity);
+    this.older.hidden = !more;
+    this.#say();
+  }
+
+  /** @param {Row} row */
+  #draw(row) {
+    const drawn = new RecordRow(row, this.withMachine);
+    this.#drawn.set(row, drawn);
+    return drawn;
+  }
+
+  #say() {
+    const { rows, records } = this.rows;
+    if (rows.length === 0) this.words.textContent = this.older.hidden ? "No records." : "";
+    else if (this.older.hidden) this.words.textContent = `That is all: ${counted(records, "record")}.`;
+    else this.words.textContent = "";
+    this.older.textContent = rows.length >= MOST ? "Go on with older records" : "Older records";
+  }
+
+  /** @param {boolean} [byItself] because the end came near */
+  async #older(byItself = false) {
+    if (this.#asking || this.older.hidden || !Number.isFinite(this.#oldest)) return;
+    const full = this.rows.rows.length >= MOST;
+    if (full && byItself) return;
+    try {
+      if (full) {
+        this.pause(true);
+        const before = this.#oldest;
+        await this.load(before);
+        this.#waiting = Math.max(this.#waiting, 1);
+        this.#showFresh();
+        scrollTo({ top: 0 });
+        return;
+      }
+      this.#asking = new AbortController();
+      const page = await events(this.#asked(this.#oldest), this.#asking.signal);
+      this.#append(page.records, page.more);
+      page.problems.forEach(this.problem);
+    } catch (error) {
+      this.failed(error);
+    } finally {
+      this.#asking = undefined;
+    }
+  }
+
+  /**
+   * A record that came just now.
+   *
+   * @param {LogRecord} record
+   */
+  add(record) {
+    this.#waiting += 1;
+    if (this.#pending.length < WAITING) this.#pending.push(record);
+    if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#turn());
+  }
+
+  get #held() {
+    return this.#paused || (this.heldByScrolling && this.list.getBoundingClientRect().top < -40);
+  }
+
+  #turn() {
+    this.#frame = 0;
+    if (this.#held) this.#showFresh();
+    else this.#show();
+  }
+
+  /** Shows what waited; when that was more than is kept, the newest page is fetched anew. */
+  #show() {
+    if (this.#waiting > this.#pending.length) {
+      void this.load().catch(this.failed);
+      return;
+    }
+    /** @type {Set<Row>} */
+    const touched = new Set();
+    for (const record of this.#pending) {
+      this.#replaceNotKept(record);
+      const { row } = this.rows.prependNewer(record);
+      if (record.seq === undefined) this.#notKept.set(sameness(record), row);
+      touched.delete(row);
+      touched.add(row);
+    }
+    if (this.#notKept.size > MOST) this.#notKept.clear();
+    this.#pending = [];
+    this.#waiting = 0;
+    const focused = document.activeElement;
+    for (const row of touched) {
+      const drawn = this.#drawn.get(row) ?? this.#draw(row);
+      drawn.draw();
+      this.list.prepend(drawn.element);
+    }
+    if (focused instanceof HTMLElement && focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+    for (const row of this.rows.trimOldest(MOST)) {
+      this.#oldest = Math.max(this.#oldest, (row.newest.seq ?? -1) + 1);
+      this.older.hidden = false;
+      this.#erase(row);
+    }
+    this.#showFresh();
+    this.#say();
+  }
+
+  /**
+   * What was shown before it was on disk comes again once it is.
+   *
+   * @param {LogRecord} record
+   */
+  #replaceNotKept(record) {
+    if (record.seq === undefined || this.#notKept.size === 0) return;
+    const row = this.#notKept.get(sameness(record));
+    if (!row) return;
+    this.#notKept.delete(sameness(record));
+    this.rows.remove(row);
+    this.#erase(row);
+  }
+
+  /** @param {Row} row */
+  #erase(row) {
+    this.#drawn.get(row)?.element.remove();
+    this.#drawn.delete(row);
+  }
+
+  #showFresh() {
+    const count = this.#waiting;
+    this.fresh.hidden = count === 0;
+    const words = `${grouped(count)} new`;
+    if (count > 0 && this.fresh.textContent !== words) {
+      this.fresh.textContent = words;
+      this.announce(words);
+    }
+  }
+
+  #scrolled = () => {
+    if (this.#waiting > 0 && !this.#held && !this.#frame) this.#frame = requestAnimationFrame(() => this.#turn());
+  };
+
+  get paused() {
+    return this.#paused;
+  }
+
+  /** @param {boolean} paused */
+  pause(paused) {
+    this.#paused = paused;
+    if (!paused) this.#turn();
+    this.element.dispatchEvent(new CustomEvent("paused", { bubbles: true }));
+  }
+
+  /** Shows all that waits, from the top. */
+  release() {
+    this.#paused = false;
+    scrollTo({ top: 0 });
+    if (this.#waiting > 0) this.#show();
+    this.element.dispatchEvent(new CustomEvent("paused", { bubbles: true }));
+  }
+
+  /** What is shown is not whole any more: everything anew, when nobody holds it. */
+  stale() {
+    this.#waiting += WAITING + 1;
+    if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#turn());
+  }
+
+  /**
+   * Moves the focus up or down the list.
+   *
+   * @param {1 | -1} step
+   */
+  move(step) {
+    const rows = /** @type {HTMLElement[]} */ ([...this.list.children]);
+    const at = rows.findIndex((row) => row.contains(document.activeElement));
+    const next = at < 0 ? rows.find((row) => row.getBoundingClientRect().bottom > 120) : rows[at + step];
+    next?.focus({ preventScroll: true });
+    next?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** The row that has the focus. */
+  get focused() {
+    return [...this.#drawn.values()].find((drawn) => drawn.element.contains(document.activeElement));
+  }
+}
