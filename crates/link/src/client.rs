@@ -13,8 +13,10 @@ mod connection;
 mod events;
 mod execute;
 pub(crate) mod handover;
+pub(crate) mod relay;
 
 pub use connect::{ConnectError, ConnectOptions};
+pub(crate) use events::{Answer, Entry};
 pub use events::{Capacity, EndReason, EventItem, Events};
 pub use execute::ExecuteError;
 pub use handover::Resumed;
@@ -25,7 +27,7 @@ use crate::target::Target;
 pub(crate) use connect::Place;
 use connection::Connection;
 use events::Board;
-use execute::{Order, Submission};
+use execute::{Order, ReplyTo, Submission};
 use qev_qmp::client::Client as Protocol;
 use qev_qmp::{Greeting, Json};
 use std::os::fd::OwnedFd;
@@ -183,7 +185,7 @@ impl Client {
         timeout: Duration,
     ) -> Result<Json, ExecuteError> {
         let (reply, answer) = oneshot::channel();
-        let submission = Submission { command: command.to_owned(), arguments, oob, reply };
+        let submission = Submission { command: command.to_owned(), arguments, oob, reply: ReplyTo::Caller(reply) };
         let answered = async {
             if self.orders.send(Order::Execute(Box::new(submission))).await.is_err() {
                 return Err(ExecuteError::Closed(self.end_reason()));

@@ -48,13 +48,15 @@ pub struct Peer {
     pub pid: Option<u32>,
     /// Its user.
     pub uid: u32,
+    /// Its group, the first of those that it is in.
+    pub gid: u32,
 }
 
 impl Peer {
     pub(crate) fn of(stream: &UnixStream) -> io::Result<Peer> {
         let credentials = stream.peer_cred()?;
         let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
-        Ok(Peer { pid, uid: credentials.uid() })
+        Ok(Peer { pid, uid: credentials.uid(), gid: credentials.gid() })
     }
 }
 

@@ -6,6 +6,8 @@
 //! - [`Server`] is the other side: it listens where a QEMU would, one client a monitor, and throttles and buffers events
 //!   as QEMU does. What the commands do, a [`Service`] says, or closures: `examples/smallest_emitter.rs`.
 //!
+//! - [`Share`] is both at once: one QEMU, and any number of clients that each see a QEMU of their own.
+//!
 //! What the bytes mean, `qev_qmp` knows; here they are only carried.
 //!
 //! Two rules hold throughout. One task owns each connection, and everything else reaches it through a queue with a
@@ -16,6 +18,7 @@ pub mod client;
 pub mod clock;
 pub mod dial_in;
 pub mod server;
+pub mod share;
 pub mod target;
 
 mod holder;
@@ -29,6 +32,7 @@ pub use dial_in::{Access, Caller, DialIn, Peer};
 pub use holder::{Holder, Sockets, Standing};
 pub use inherited::NotInherited;
 pub use server::{Commands, Context, Emitter, MonitorOptions, Notice, Server, Service, StartError};
+pub use share::Share;
 pub use target::{NotATarget, Target};
 
 #[cfg(test)]

@@ -199,6 +199,24 @@ impl Client {
         self.submit("exec-oob", command, arguments)
     }
 
+    /// Sends a command of somebody else's: arguments that other peers may not take, `1e999` for one, are its own matter.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::execute`] and [`Client::execute_oob`], but for what is in the arguments.
+    pub fn pass_on(&mut self, command: &str, arguments: Option<&Json>, oob: bool) -> Result<u64, ExecuteError> {
+        if self.phase != Phase::Ready {
+            return Err(ExecuteError::NotReady);
+        }
+        if oob && !self.oob {
+            return Err(ExecuteError::NoOob);
+        }
+        if self.pending.len() >= MAX_PENDING {
+            return Err(ExecuteError::TooManyPending);
+        }
+        Ok(self.send(if oob { "exec-oob" } else { "execute" }, command, arguments))
+    }
+
     /// Whether commands may be sent.
     pub fn is_ready(&self) -> bool {
         self.phase == Phase::Ready

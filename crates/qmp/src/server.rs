@@ -14,7 +14,7 @@ use crate::error::{ErrorClass, QmpError};
 use crate::event::Event;
 use crate::json::print::{Layout, Order};
 use crate::json::request::RequestReader;
-use crate::json::{Object, Value};
+use crate::json::{Json, Object, Value};
 use crate::message::Greeting;
 
 /// A command that a client wants executed.
@@ -93,6 +93,29 @@ impl Session {
         self.write(&reply);
     }
 
+    /// The same with what another server returned, whose text is passed on as it is, on one line. Of an error the class and
+    /// the sentence are.
+    pub fn pass_on(&mut self, id: Option<Value>, result: Result<&Json, &QmpError>) {
+        let returned = match result {
+            Ok(returned) => returned,
+            Err(error) => return self.respond(id, Err(error.clone())),
+        };
+        let mut reply = String::with_capacity(returned.as_text().len() + 64);
+        reply.push_str("{\"return\": ");
+        push_on_one_line(&mut reply, returned.as_text());
+        if let Some(id) = id {
+            reply.push_str(", \"id\": ");
+            reply.push_str(&id.print(Order::Qemu, Layout::Line));
+        }
+        reply.push('}');
+        append_line(&mut self.output, &reply);
+    }
+
+    /// How many bytes of memory hold what was read of a request that is not whole yet.
+    pub fn held(&self) -> usize {
+        self.requests.held()
+    }
+
     /// Whether the client has negotiated: from then on it gets events.
     pub fn is_negotiated(&self) -> bool {
         self.negotiated
@@ -155,6 +178,19 @@ fn append_line(output: &mut Vec<u8>, message: &str) {
     for line in message.split('\n') {
         output.extend_from_slice(line.as_bytes());
         output.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What a monitor with `pretty=on` returned is spread over lines: nothing but the white space at their ends and beginnings is
+/// changed, and no string has a line end in it.
+fn push_on_one_line(out: &mut String, text: &str) {
+    let mut lines = text.split('\n');
+    out.push_str(lines.next().unwrap_or_default().trim_end());
+    for line in lines {
+        if out.ends_with(',') {
+            out.push(' ');
+        }
+        out.push_str(line.trim());
     }
 }
 
@@ -222,5 +258,34 @@ fn enabled_oob(arguments: &Object, offered: bool) -> Result<bool, QmpError> {
     match arguments.unexpected(&["enable"]) {
         Some(name) => Err(QmpError::generic(format!("Parameter '{name}' is unexpected"))),
         None => Ok(oob),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::QemuVersion;
+
+    fn passed_on(text: &str, id: Value) -> String {
+        let version = QemuVersion::new(7, 2, 22);
+        let greeting = Greeting { version, package: String::new(), capabilities: Vec::new() };
+        let mut session = Session::new(&greeting, Layout::Line);
+        session.take_output();
+        session.pass_on(Some(id), Ok(&Json::parse(text).unwrap()));
+        String::from_utf8(session.take_output()).unwrap()
+    }
+
+    #[test]
+    fn what_is_passed_on_is_text_and_the_id_is_printed_as_qemu_does() {
+        let text = r#"{"n": 0.10000000000000001, "big": 18446744073709551615, "x": inf, "s": "\u00e9  "}"#;
+        let expected = format!("{{\"return\": {text}, \"id\": 1000}}\r\n");
+        assert_eq!(passed_on(text, Value::Double(1e3)), expected);
+    }
+
+    #[test]
+    fn a_pretty_reply_is_passed_on_on_one_line() {
+        let pretty = "{\r\n    \"a\": [\r\n        1,\r\n        {\r\n        }\r\n    ],\r\n    \"b\": \"x,  \"\r\n}";
+        let expected = "{\"return\": {\"a\": [1, {}], \"b\": \"x,  \"}, \"id\": null}\r\n";
+        assert_eq!(passed_on(pretty, Value::Null), expected);
     }
 }

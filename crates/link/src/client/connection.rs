@@ -15,9 +15,9 @@
 //! When writing fails, reading goes on: a QEMU that exits has closed its end, and its last events are still to be read.
 
 use super::events::{Board, EndReason, EventItem};
-use super::execute::{ExecuteError, Order, Submission};
+use super::execute::{ExecuteError, Order, ReplyTo, Submission};
 use qev_qmp::client::{Client as Protocol, ExecuteError as Unsent, Incoming, Session};
-use qev_qmp::{Greeting, Json, QmpError};
+use qev_qmp::{Greeting, QmpError};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(super) struct Connection<S> {
     writer: WriteHalf<S>,
     protocol: Protocol,
     output: Output,
-    waiting: BTreeMap<u64, oneshot::Sender<Result<Json, ExecuteError>>>,
+    waiting: BTreeMap<u64, ReplyTo>,
     board: Arc<Board>,
 }
 
@@ -158,14 +158,13 @@ impl<S: crate::stream::Duplex> Connection<S> {
             Incoming::Greeting(greeting) => {
                 self.board.publish(&EventItem::Restarted(Arc::new(greeting)));
                 for (_, reply) in std::mem::take(&mut self.waiting) {
-                    let _ = reply.send(Err(ExecuteError::Restarted));
+                    reply.send(Err(ExecuteError::Restarted));
                 }
             }
             Incoming::Refused(error) => return Err(EndReason::NegotiationRefused(error)),
             Incoming::Reply { id, result } => {
-                // Who gave up waiting is not there any more: a late answer is nobody's.
                 if let Some(reply) = self.waiting.remove(&id) {
-                    let _ = reply.send(result.map_err(ExecuteError::Qmp));
+                    reply.send(result.map_err(ExecuteError::Qmp));
                 }
             }
             // An answer to what we did not ask: nobody can be waiting for it.
@@ -190,16 +189,17 @@ impl<S: crate::stream::Duplex> Connection<S> {
             // Its time ran out before it could be sent: then it had better not be executed.
             return;
         }
-        let sent = match oob {
-            true => self.protocol.execute_oob(&command, arguments.as_ref()),
-            false => self.protocol.execute(&command, arguments.as_ref()),
+        let sent = match (&reply, oob) {
+            (ReplyTo::Relay(..), _) => self.protocol.pass_on(&command, arguments.as_ref(), oob),
+            (ReplyTo::Caller(_), true) => self.protocol.execute_oob(&command, arguments.as_ref()),
+            (ReplyTo::Caller(_), false) => self.protocol.execute(&command, arguments.as_ref()),
         };
         match sent {
             Ok(id) => {
                 self.waiting.insert(id, reply);
             }
             Err(unsent) => {
-                let _ = reply.send(Err(match unsent {
+                reply.send(Err(match unsent {
                     Unsent::NoOob => ExecuteError::NoOob,
                     Unsent::NotReady => ExecuteError::Restarted,
                     Unsent::NotJson => ExecuteError::NotJson,

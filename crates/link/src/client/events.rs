@@ -17,6 +17,7 @@
 //!   (reading) ──────► held: what was read waits, replies too ──────────────► (reading)
 //! ```
 
+use super::execute::ExecuteError;
 use qev_qmp::frame::Garbage;
 use qev_qmp::{Event, Greeting, Json, QmpError};
 use std::collections::VecDeque;
@@ -135,16 +136,37 @@ impl Events {
     /// The next item; waits for it if there is none. Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> EventItem {
         loop {
-            if let Some(item) = self.queue.take() {
+            if let Some(item) = self.try_next() {
                 return item;
             }
-            self.queue.filled.notified().await;
+            self.filled().await;
         }
     }
 
     /// The next item, if there is one already.
     pub fn try_next(&mut self) -> Option<EventItem> {
+        loop {
+            match self.queue.take()? {
+                Entry::Item(item) => return Some(item),
+                // Answers are among the events of a relay only, which asks for entries.
+                Entry::Answer(_) => {}
+            }
+        }
+    }
+
+    /// The next event or answer, if there is one already.
+    pub(super) fn try_entry(&self) -> Option<Entry> {
         self.queue.take()
+    }
+
+    /// Waits until there may be something. Nothing is lost when the future is dropped.
+    pub(super) async fn filled(&self) {
+        self.queue.filled.notified().await;
+    }
+
+    /// Where answers are put that are to stand among the events.
+    pub(super) fn answers(&self) -> Weak<Queue> {
+        Arc::downgrade(&self.queue)
     }
 }
 
@@ -228,8 +250,33 @@ impl Board {
     }
 }
 
+/// What stands in a queue.
 #[derive(Debug)]
-struct Queue {
+pub(crate) enum Entry {
+    Item(EventItem),
+    /// Boxed, because most entries are none.
+    Answer(Box<Answer>),
+}
+
+/// The answer to a command of a relay.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// What the relay knows the command by.
+    pub(crate) ticket: u64,
+    pub(crate) result: Result<Json, ExecuteError>,
+}
+
+impl Entry {
+    fn size(&self) -> usize {
+        match self {
+            Entry::Item(item) => size(item),
+            Entry::Answer(answer) => 100 + answer.result.as_ref().map_or(0, |json| json.as_text().len()),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
     capacity: Capacity,
     /// Of one that holds back.
     brake: Option<Arc<Brake>>,
@@ -239,7 +286,7 @@ struct Queue {
 
 #[derive(Debug, Default)]
 struct QueueState {
-    items: VecDeque<EventItem>,
+    items: VecDeque<Entry>,
     bytes: usize,
     missed: u64,
     /// Whether it holds the connection back.
@@ -248,10 +295,19 @@ struct QueueState {
 }
 
 impl Queue {
+    /// Answers are never dropped: there are no more than commands under way.
+    pub(super) fn put_answer(&self, answer: Answer) {
+        self.push(Entry::Answer(Box::new(answer)));
+    }
+
     fn put(&self, item: EventItem) {
+        self.push(Entry::Item(item));
+    }
+
+    fn push(&self, entry: Entry) {
         let mut state = lock(&self.state);
-        state.bytes += size(&item);
-        state.items.push_back(item);
+        state.bytes += entry.size();
+        state.items.push_back(entry);
         if let Some(brake) = &self.brake {
             if !state.held && (state.items.len() >= self.capacity.items || state.bytes >= self.capacity.bytes) {
                 state.held = true;
@@ -261,10 +317,10 @@ impl Queue {
             return;
         }
         while state.items.len() > 1 && (state.items.len() > self.capacity.items || state.bytes > self.capacity.bytes) {
-            if let Some(oldest) = state.items.pop_front() {
-                state.bytes -= size(&oldest);
-                state.missed += 1;
-            }
+            let oldest = state.items.iter().position(|entry| matches!(entry, Entry::Item(_)));
+            let Some(oldest) = oldest.and_then(|at| state.items.remove(at)) else { break };
+            state.bytes -= oldest.size();
+            state.missed += 1;
         }
         self.filled.notify_one();
     }
@@ -274,16 +330,16 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    fn take(&self) -> Option<EventItem> {
+    fn take(&self) -> Option<Entry> {
         let mut state = lock(&self.state);
         // The oldest were dropped: what was missed lies before all that is left.
         if state.missed > 0 {
-            return Some(EventItem::Missed(std::mem::take(&mut state.missed)));
+            return Some(Entry::Item(EventItem::Missed(std::mem::take(&mut state.missed))));
         }
         let Some(item) = state.items.pop_front() else {
-            return state.ended.clone().map(EventItem::Ended);
+            return state.ended.clone().map(|reason| Entry::Item(EventItem::Ended(reason)));
         };
-        state.bytes -= size(&item);
+        state.bytes -= item.size();
         let half_empty = state.items.len() <= self.capacity.items / 2 && state.bytes <= self.capacity.bytes / 2;
         if state.held && (half_empty || state.items.is_empty()) {
             self.release(&mut state);

@@ -1,10 +1,10 @@
 //! One command: how it gets to the connection's task, and what may become of it.
 
-use super::events::EndReason;
+use super::events::{Answer, EndReason, Queue};
 use qev_qmp::client::Session;
 use qev_qmp::{Json, QmpError};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -25,7 +25,40 @@ pub(super) struct Submission {
     pub(super) command: String,
     pub(super) arguments: Option<Json>,
     pub(super) oob: bool,
-    pub(super) reply: oneshot::Sender<Result<Json, ExecuteError>>,
+    pub(super) reply: ReplyTo,
+}
+
+/// Where an answer goes.
+#[derive(Debug)]
+pub(super) enum ReplyTo {
+    /// To one that waits for it.
+    Caller(oneshot::Sender<Result<Json, ExecuteError>>),
+    /// Among the events of a relay, in the place that it has on the wire. The number is the relay's own.
+    Relay(Weak<Queue>, u64),
+}
+
+impl ReplyTo {
+    /// Whether nobody is there any more to whom an answer could go.
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            ReplyTo::Caller(caller) => caller.is_closed(),
+            ReplyTo::Relay(queue, _) => queue.strong_count() == 0,
+        }
+    }
+
+    /// Who gave up waiting is not there any more: a late answer is nobody's.
+    pub(super) fn send(self, result: Result<Json, ExecuteError>) {
+        match self {
+            ReplyTo::Caller(caller) => {
+                let _ = caller.send(result);
+            }
+            ReplyTo::Relay(queue, ticket) => {
+                if let Some(queue) = queue.upgrade() {
+                    queue.put_answer(Answer { ticket, result });
+                }
+            }
+        }
+    }
 }
 
 /// Why a command gave no result.

@@ -1,5 +1,7 @@
 //! What the stories share: a machine that follows a script, a server of few commands, a raw client, and a place for sockets.
 
+use qev_link::share::{Admission, Audited, Budget, Gate, Notice as ShareNotice, Policy, Verdict};
+use qev_link::{Access, Peer, Share};
 use qev_link::{Client, Clock, Commands, ConnectOptions, EventItem, Events, MonitorOptions, Server};
 use qev_qmp::event::OtherEvent;
 use qev_qmp::{Dialect, Event, Greeting, Object, QemuVersion, Timestamp, Value};
@@ -168,4 +170,89 @@ impl AsRef<Path> for Folder {
     fn as_ref(&self) -> &Path {
         &self.0
     }
+}
+
+/// Lets everyone in, and refuses what begins with `x-`. What it notices is kept.
+#[derive(Default)]
+pub(crate) struct Open {
+    pub(crate) audit: Option<tokio::sync::mpsc::Sender<Audited>>,
+    pub(crate) noticed: std::sync::Mutex<Vec<String>>,
+}
+
+impl Gate for Open {
+    fn admit(&self, _peer: Peer) -> Result<Admission, String> {
+        Ok(Admission { policy: std::sync::Arc::new(NothingExperimental), audit: self.audit.clone() })
+    }
+
+    fn notice(&self, notice: ShareNotice) {
+        self.noticed.lock().unwrap().push(notice.to_string());
+    }
+}
+
+struct NothingExperimental;
+
+impl Policy for NothingExperimental {
+    fn judge(&self, command: &str, _arguments: &Object) -> Verdict {
+        match command.starts_with("x-") {
+            true => Verdict::Refuse { rule: "nothing experimental".to_owned() },
+            false => Verdict::Allow { audit: true },
+        }
+    }
+}
+
+/// A machine that is played by hand, and its monitor shared.
+pub(crate) struct Shared<M> {
+    pub(crate) machine: M,
+    pub(crate) share: Share,
+    pub(crate) gate: std::sync::Arc<Open>,
+    pub(crate) budget: std::sync::Arc<Budget>,
+    _folder: Folder,
+}
+
+impl<M> Shared<M> {
+    fn start(client: &Client, machine: M, gate: Open, budget: std::sync::Arc<Budget>) -> Shared<M> {
+        let (folder, gate) = (Folder::new(), std::sync::Arc::new(gate));
+        let path = folder.file("shared.qmp");
+        let share = Share::start(client, &path, Access::default(), gate.clone(), budget.clone()).unwrap();
+        Shared { machine, share, gate, budget, _folder: folder }
+    }
+
+    /// One more client, which has not said anything.
+    pub(crate) async fn connect(&self) -> Raw<tokio::net::UnixStream> {
+        Raw::new(tokio::net::UnixStream::connect(self.share.path()).await.unwrap())
+    }
+
+    /// One more client that has negotiated.
+    pub(crate) async fn enter(&self) -> Raw<tokio::net::UnixStream> {
+        let mut raw = self.connect().await;
+        raw.negotiate().await;
+        raw
+    }
+
+    /// The same with execution out of band.
+    pub(crate) async fn enter_with_oob(&self) -> Raw<tokio::net::UnixStream> {
+        let mut raw = self.connect().await;
+        raw.expect(GREETING).await;
+        raw.say(r#"{"execute": "qmp_capabilities", "arguments": {"enable": ["oob"]}}"#).await;
+        raw.expect(r#"{"return": {}}"#).await;
+        raw
+    }
+}
+
+/// A machine that is played by hand.
+pub(crate) async fn shared() -> Shared<Raw> {
+    shared_with(Open::default(), Budget::new(64 << 20, 4096)).await
+}
+
+pub(crate) async fn shared_with(gate: Open, budget: std::sync::Arc<Budget>) -> Shared<Raw> {
+    let (client, _, machine) = client(ConnectOptions::default()).await;
+    Shared::start(&client, machine, gate, budget)
+}
+
+/// A machine that is a server of ours.
+pub(crate) async fn shared_server(server: Server, budget: std::sync::Arc<Budget>) -> Shared<Server> {
+    let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+    server.over(theirs, MonitorOptions::default()).await.unwrap();
+    let (client, _) = Client::over(ours, ConnectOptions::default()).await.unwrap();
+    Shared::start(&client, server, Open::default(), budget)
 }

@@ -92,6 +92,12 @@ impl RequestReader {
         self.input.extend_from_slice(bytes);
     }
 
+    /// How many bytes of memory hold what was read and is no whole document yet.
+    pub fn held(&self) -> usize {
+        let tokens = self.tokens.kinds_and_ends.capacity() * size_of::<(Kind, usize)>();
+        self.input.capacity() + self.lexer.token_size() + self.tokens.text.capacity() + tokens
+    }
+
     /// The next document, or what is wrong with it.
     pub fn next_document(&mut self) -> Option<Result<Value, ParseError>> {
         while let Some(&byte) = self.input.get(self.at) {
