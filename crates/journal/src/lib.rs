@@ -9,7 +9,7 @@
 //! | `store` | a segment's file: tables, opening, sealing |
 //! | `segment`, `dictionary`, `row`, `block` | what is written into it |
 //! | `journal`, `lock`, `retain`, `recover`, `salvage` | the writer |
-//! | `reader`, `query`, `records`, `counts`, `scan`, `wanted`, `check` | readers |
+//! | `reader`, `query`, `records`, `counts`, `histogram`, `scan`, `wanted`, `check` | readers |
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,6 +37,7 @@ mod contents;
 mod counts;
 mod dictionary;
 mod error;
+mod histogram;
 mod journal;
 mod lock;
 mod options;
@@ -56,6 +57,7 @@ mod wanted;
 pub use check::{Report, SegmentReport};
 pub use counts::{Count, Counts};
 pub use error::{AppendError, FORMAT, OpenError, ReadError};
+pub use histogram::{Bucket, Histogram};
 pub use journal::Journal;
 pub use lock::Writer;
 pub use options::{Options, Synchronous};

@@ -3,10 +3,12 @@
 use crate::contents::{self, Entry};
 use crate::counts::Counts;
 use crate::error::ReadError;
+use crate::histogram::Histogram;
 use crate::lock::{self, Writer};
 use crate::query::Query;
 use crate::records::{self, Records};
 use crate::scan;
+use qev_qmp::Timestamp;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -70,6 +72,42 @@ impl Reader {
             }
         }
         counts
+    }
+
+    /// How many of the wanted records were received when, between two times, both included, in so many spans of equal length
+    /// (1 to 10,000). Order and limit of the query do not matter, nor do the times of its filter.
+    ///
+    /// Blocks that lie in one span and are wanted as a whole are counted by their summary. Of the others no more than
+    /// about `budget` records are read, the newest first; the histogram says when that was not enough.
+    pub fn histogram(
+        &self,
+        query: &Query,
+        from: Timestamp,
+        until: Timestamp,
+        buckets: usize,
+        budget: u64,
+    ) -> Histogram {
+        let mut histogram = Histogram::new(from, until, buckets);
+        let mut query = query.clone();
+        (query.filter.since, query.filter.until) = (Some(from), Some(until));
+        let segments = match self.segments() {
+            Ok(segments) => records::wanted(segments, &query),
+            Err(error) => {
+                histogram.errors.push(error);
+                return histogram;
+            }
+        };
+        for entry in segments.iter().rev() {
+            if !histogram.is_complete {
+                break;
+            }
+            match scan::histogram(entry, &query, budget, &mut histogram) {
+                Err(error) if entry.path.exists() => histogram.errors.push(error.while_reading(&entry.path)),
+                // It was old enough to be deleted in the meantime.
+                _ => {}
+            }
+        }
+        histogram
     }
 
     /// Whether somebody writes to the journal.

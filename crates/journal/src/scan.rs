@@ -4,6 +4,7 @@ use crate::block::Block;
 use crate::contents::Entry;
 use crate::dictionary::{Source, What, index};
 use crate::error::SegmentError;
+use crate::histogram::Histogram;
 use crate::query::Query;
 use crate::row::{self, Row};
 use crate::store;
@@ -162,6 +163,75 @@ pub(crate) fn count(entry: &Entry, query: &Query, mut add: impl FnMut(&What, u64
         }
     }
     wanted.whats.entries.iter().zip(counts).filter(|(_, n)| *n > 0).for_each(|(what, n)| add(what, n));
+    Ok(())
+}
+
+/// A record that must be made to be looked into costs as much as so many that need not.
+const MAKING: u64 = 4;
+
+/// SQLite leaves out so many records in the time that it takes to read one.
+const LEAVING_OUT: u64 = 16;
+
+/// So many records are in a block that has its summary.
+const A_BLOCK: u64 = 1024;
+
+/// Counts the wanted records of a segment by time and severity, the newest first, until so much was read in all.
+pub(crate) fn histogram(
+    entry: &Entry,
+    query: &Query,
+    budget: u64,
+    histogram: &mut Histogram,
+) -> Result<(), SegmentError> {
+    let (db, _) = store::open_for_reading(&entry.path)?;
+    let db = db.unchecked_transaction()?;
+    let mut wanted = Wanted::new(&query.filter);
+    wanted.read(&db)?;
+    let (low, high) = query.span();
+    let is_counted = |block: &Block| {
+        let place = block.received.and_then(|(min, max)| {
+            let place = histogram.place(min)?;
+            (histogram.place(max) == Some(place)).then_some(place)
+        });
+        let Some(place) = place else { return false };
+        let is_whole = block.first > low && block.last <= high && wanted.wants_all_of(block);
+        for (what, n) in block.whats.iter().filter(|(what, _)| is_whole && wanted.wants_what(*what)) {
+            if let Ok(what) = wanted.whats.get(*what) {
+                histogram.add(place, what, n.unsigned_abs());
+            }
+        }
+        is_whole
+    };
+    let spans = spans(&db, query, &wanted, is_counted)?;
+    let mut select_source = db.prepare(Source::SELECT_ONE)?;
+    let mut statement = db.prepare(&select_rows(&wanted, true))?;
+    for span in spans.iter().rev() {
+        if histogram.read >= budget {
+            histogram.is_complete = false;
+            return Ok(());
+        }
+        let before = histogram.read;
+        let mut rows = statement.query([span.low, span.high])?;
+        while let Some(row) = rows.next()? {
+            let row = Row::read(row)?;
+            histogram.read = histogram.read.saturating_add(1);
+            let is_wanted = wanted.may_want(&row)
+                && (wanted.is_certain(&row) || {
+                    histogram.read = histogram.read.saturating_add(MAKING - 1);
+                    wanted.record(&row, &mut select_source)?.is_some()
+                });
+            let place = row.received.and_then(|received| histogram.place(received));
+            if let Some(place) = place.filter(|_| is_wanted) {
+                histogram.add(place, wanted.whats.get(row.what)?, 1);
+            }
+            // What has no summary yet is one span, however long it is.
+            if histogram.read >= budget {
+                histogram.is_complete = false;
+                return Ok(());
+            }
+        }
+        let looked_at = span.high.saturating_sub(span.low).unsigned_abs().min(A_BLOCK) / LEAVING_OUT;
+        histogram.read = histogram.read.max(before.saturating_add(looked_at));
+    }
     Ok(())
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod absence;
 pub(crate) mod attach;
 pub(crate) mod control;
 pub(crate) mod discover;
+pub(crate) mod figures;
 pub(crate) mod follow;
 pub(crate) mod handover;
 pub(crate) mod identity;
@@ -25,6 +26,7 @@ pub(crate) mod serve;
 pub(crate) mod source;
 pub(crate) mod systemd;
 pub(crate) mod tail;
+pub(crate) mod view;
 
 use crate::told::Told;
 use absence::Absences;

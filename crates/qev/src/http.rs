@@ -16,10 +16,14 @@
 //! | what a client has not read | a page of records | its cursor stands still; nobody else notices |
 
 mod body;
+mod context;
 mod events;
 mod gate;
 mod health;
+mod histogram;
 pub(crate) mod listen;
+mod machines;
+mod metrics;
 mod page;
 mod problem;
 mod query;
@@ -27,7 +31,7 @@ mod stream;
 
 use crate::config;
 use crate::daemon::recorder::Recorder;
-use crate::daemon::roster::Roster;
+use crate::daemon::view::View;
 use crate::exit::{Exit, Failure, tell};
 use crate::printer::now;
 use axum::Router;
@@ -52,8 +56,7 @@ pub(crate) struct Site {
     pub(crate) host: Arc<str>,
     pub(crate) started: Timestamp,
     pub(crate) recorder: Recorder,
-    #[expect(dead_code, reason = "who is there is asked for by the machines' part, which is not here yet")]
-    pub(crate) roster: Roster,
+    pub(crate) view: View,
     streams: Arc<Semaphore>,
     readers: Arc<Semaphore>,
 }
@@ -75,13 +78,13 @@ impl Http {
         config: &config::Http,
         host: Arc<str>,
         recorder: Recorder,
-        roster: Roster,
+        view: View,
     ) -> Result<Http, Failure> {
         let site = Arc::new(Site {
             host,
             started: now(),
             recorder,
-            roster,
+            view,
             streams: Arc::new(Semaphore::new(STREAMS)),
             readers: Arc::new(Semaphore::new(READERS)),
         });
@@ -140,11 +143,17 @@ fn router(site: Arc<Site>) -> Router {
     let api = Router::new()
         .route("/events", get(events::events))
         .route("/events/{seq}", get(events::event))
+        .route("/events/{seq}/context", get(context::context))
+        .route("/histogram", get(histogram::histogram))
+        .route("/machines", get(machines::machines))
+        .route("/machines/{name}", get(machines::machine))
+        .route("/machines/{name}/timeline", get(machines::timeline))
         .route("/stream", get(stream::stream))
         .route("/health", get(health::health))
         .route("/ready", get(health::ready));
     Router::new()
         .nest("/api/v1", api)
+        .route("/metrics", get(metrics::metrics))
         .route("/", get(page::index))
         .route("/assets/{name}", get(page::asset))
         .fallback(problem::not_found)

@@ -9,4 +9,5 @@ mod beside;
 mod crash;
 mod damage;
 mod full;
+mod histogram;
 mod support;

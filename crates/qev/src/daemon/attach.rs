@@ -16,7 +16,7 @@
 
 mod farewell;
 mod questions;
-mod run_state;
+pub(crate) mod run_state;
 
 use super::Daemon;
 use super::absence::{Absence, Absences};

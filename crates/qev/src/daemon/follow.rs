@@ -6,10 +6,11 @@
 //!         └───────────────────────── was too slow ────────────────────────────────┘
 //! ```
 
+use super::figures::Place;
 use super::outbox::Depot;
 use super::tail::{Cursor, Look};
 use qev_journal::{Query, Reader, Records};
-use qev_record::{Filter, Kind, Record};
+use qev_record::{Filter, Kind, Record, Where};
 use std::any::Any;
 use std::pin::pin;
 use std::sync::Arc;
@@ -45,6 +46,22 @@ impl Wanted {
         if self.others { self.of_others() } else { self.filter.clone() }
     }
 
+    /// The same as filters of which each record that is wanted meets one, and only one.
+    pub(crate) fn parts(&self) -> Vec<Filter> {
+        const KINDS: [Kind; 5] = [Kind::Event, Kind::Attached, Kind::Detached, Kind::Gap, Kind::State];
+        if self.kinds.is_empty() && !self.others {
+            return vec![self.filter.clone()];
+        }
+        let kinds = KINDS.into_iter().filter(|kind| self.kinds.is_empty() || self.kinds.contains(kind));
+        let part = |kind: Kind| {
+            let is_other = self.others && kind != Kind::Event;
+            let mut part = if is_other { self.of_others() } else { self.filter.clone() };
+            part.wheres.extend(format!("kind={kind}").parse::<Where>());
+            part
+        };
+        kinds.map(part).collect()
+    }
+
     fn of_others(&self) -> Filter {
         Filter { events: Vec::new(), wheres: Vec::new(), ..self.filter.clone() }
     }
@@ -58,6 +75,15 @@ pub(crate) enum Item {
     Problem(String),
 }
 
+impl Item {
+    fn seq(&self) -> Option<u64> {
+        match self {
+            Item::Record(record) => record.seq,
+            Item::Problem(_) => None,
+        }
+    }
+}
+
 /// A reader that follows.
 #[derive(Debug)]
 pub(crate) struct Follow {
@@ -68,6 +94,7 @@ pub(crate) struct Follow {
     /// What is being read from the journal, and up to where.
     pages: Option<(Pages, u64)>,
     guard: Guard,
+    place: Place,
 }
 
 /// What lives as long as a thread reads for a reader, be that there or not.
@@ -75,7 +102,8 @@ pub(crate) type Guard = Option<Arc<dyn Any + Send + Sync>>;
 
 impl Follow {
     pub(super) fn new(depot: Arc<Depot>, reader: Reader, wanted: Wanted, cursor: Cursor) -> Follow {
-        Follow { depot, reader, wanted, cursor, pages: None, guard: None }
+        let place = depot.figures.enter(cursor.seq);
+        Follow { depot, reader, wanted, cursor, pages: None, guard: None, place }
     }
 
     /// Keeps this for as long as there is something to read for.
@@ -101,13 +129,19 @@ impl Follow {
         loop {
             if let Some((pages, last)) = &mut self.pages {
                 match pages.next().await {
-                    Some(page) => return Some(page),
+                    Some(page) => {
+                        if let Some(seq) = page.iter().rev().find_map(Item::seq) {
+                            self.place.has_seen(seq);
+                        }
+                        return Some(page);
+                    }
                     None => {
                         self.cursor.seq = *last;
                         self.pages = None;
                     }
                 }
             }
+            self.place.has_seen(self.cursor.seq);
             let news = self.depot.tail.news();
             let mut news = pin!(news);
             news.as_mut().enable();

@@ -16,6 +16,7 @@ mod tests;
 
 pub(crate) use queues::{Limits, Put, Queues, weight};
 
+use super::figures::Figures;
 use super::tail::Tail;
 use crate::exit::tell;
 use qev_record::Record;
@@ -71,6 +72,7 @@ pub(crate) struct Depot {
     /// For who counts ticks: something waits.
     begun: Notify,
     pub(crate) tail: Tail,
+    pub(crate) figures: Arc<Figures>,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl Depot {
             progress: Notify::new(),
             begun: Notify::new(),
             tail,
+            figures: Arc::default(),
         })
     }
 

@@ -12,6 +12,7 @@
 #[cfg(test)]
 pub(crate) mod tests;
 
+use super::figures::Figures;
 use super::follow::{Follow, Wanted};
 pub(crate) use super::outbox::Outbox;
 use super::outbox::{Depot, Limits, Taken, mind};
@@ -143,6 +144,17 @@ impl Recorder {
         self.depot.tail.end().seq
     }
 
+    /// Figures about commits and followers.
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.depot.figures
+    }
+
+    /// How many records wait for the journal, and how many were dropped since it could not be written.
+    pub(crate) fn waiting_and_dropped(&self) -> (usize, u64) {
+        let state = self.depot.lock();
+        (state.queues.waiting(), state.queues.dropped())
+    }
+
     /// To read the journal with.
     pub(crate) fn reader(&self) -> &Reader {
         &self.reader
@@ -175,8 +187,10 @@ fn record(depot: &Depot, mut store: impl Store, last_tries: Duration) -> bool {
         let size = group.len();
         let mut records: Vec<Record> = group.iter().map(|record| Record::clone(record)).collect();
         drop(group);
+        let begun = Instant::now();
         match store.append(&mut records) {
             Ok(()) => {
+                depot.figures.committed(begun.elapsed());
                 let was_in_trouble = depot.committed(records);
                 failures.ended(was_in_trouble, depot);
                 if size < SMALL {
@@ -184,6 +198,7 @@ fn record(depot: &Depot, mut store: impl Store, last_tries: Duration) -> bool {
                 }
             }
             Err(error) => {
+                depot.figures.commit_failures.inc();
                 depot.failed();
                 let is_closed = depot.pause(failures.failed(&*error));
                 if is_closed && failures.since_closed() >= last_tries {

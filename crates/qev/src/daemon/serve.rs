@@ -18,6 +18,7 @@ use super::source::paths::{NotPaths, Paths};
 use super::source::{dial_in, libvirt, remote};
 use super::systemd::Manager;
 use super::systemd::inherited::Inherited;
+use super::view::View;
 use super::{Daemon, journal_dir};
 use crate::config::{Attach, Config};
 use crate::exit::{Exit, Failure, tell};
@@ -75,7 +76,9 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
     let control = tokio::spawn(control.serve(recorder.clone(), roster.clone()));
 
     let host = hostname();
-    let http = Http::start(&config.http, Arc::clone(&host), recorder.clone(), roster.clone()).await?;
+    let http =
+        Http::start(&config.http, Arc::clone(&host), recorder.clone(), View::start(recorder.clone(), roster.clone()))
+            .await?;
 
     let (stop, stopping) = watch::channel(false);
     let daemon = Daemon {

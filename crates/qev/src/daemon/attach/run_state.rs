@@ -3,8 +3,8 @@
 use qev_qmp::Event;
 
 /// A machine's run state, in QEMU's words (`RunState`).
-#[derive(Debug, Default)]
-pub(super) struct RunState {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunState {
     name: Option<String>,
     /// Why it shut down, when it did.
     shut_down: Option<String>,
@@ -12,23 +12,23 @@ pub(super) struct RunState {
 
 impl RunState {
     /// As `query-status` says that it is.
-    pub(super) fn found(name: Option<String>) -> RunState {
+    pub(crate) fn found(name: Option<String>) -> RunState {
         // With -no-shutdown a machine that has shut down stays.
         let shut_down = name.as_deref().filter(|name| *name == "shutdown").map(|_| "before it was attached".to_owned());
         RunState { name, shut_down }
     }
 
-    pub(super) fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
     /// Why the machine shut down; `None` when it did not, or nobody heard it.
-    pub(super) fn shut_down(&self) -> Option<&str> {
+    pub(crate) fn shut_down(&self) -> Option<&str> {
         self.shut_down.as_deref()
     }
 
     /// Follows an event.
-    pub(super) fn hear(&mut self, event: &Event) {
+    pub(crate) fn hear(&mut self, event: &Event) {
         let state = match event.name.as_str() {
             "RESUME" => {
                 self.shut_down = None;

@@ -1,0 +1,297 @@
+//! What is counted of machines for `/metrics`: events, gaps, ends.
+//!
+//! Only what is on disk is counted, once. How many series there may be is bounded, since names come from machines:
+//!
+//! | what | bound | at the bound |
+//! |---|---|---|
+//! | series in all | 20,000 | counted with `machine="other"`, and in `qev_metrics_series_dropped_total` |
+//! | series of a machine | 200 | counted with `event="other"` |
+//! | a label | 64 characters, none of which acts | cut |
+
+use super::machines::key;
+use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use qev_qmp::EventName;
+use qev_record::{Kind, Record, Severity, plain};
+use std::collections::HashMap;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+/// How many series there may be.
+pub(crate) const SERIES: usize = 20_000;
+pub(crate) const SERIES_OF_A_MACHINE: usize = 200;
+
+/// What stands for what has no series of its own.
+const OTHER: &str = "other";
+
+/// A label's value: any text, cleaned and cut, written so that no reader takes its end for another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Label(Arc<str>);
+
+impl Label {
+    pub(crate) fn new(text: &str) -> Label {
+        Label(plain::name(text).to_string().into())
+    }
+}
+
+impl EncodeLabelValue for Label {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '\\' => encoder.write_str("\\\\")?,
+                '"' => encoder.write_str("\\\"")?,
+                '\n' => encoder.write_str("\\n")?,
+                c => encoder.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Labels of a series, by their names.
+pub(crate) type Labels<const N: usize> = [(&'static str, Label); N];
+
+/// The counters. Clones are for the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counted {
+    events: Family<Labels<3>, Counter>,
+    detached: Family<Labels<2>, Counter>,
+    gaps: Family<Labels<1>, Counter>,
+    dropped: Counter,
+}
+
+/// What is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum What {
+    Event(EventName, Severity),
+    Detached(Severity),
+    Gap,
+}
+
+impl What {
+    fn of(record: &Record) -> Option<What> {
+        match (&record.kind, &record.event) {
+            (Kind::Event, Some(event)) => Some(What::Event(event.clone(), record.severity)),
+            (Kind::Detached, _) => Some(What::Detached(record.severity)),
+            (Kind::Gap, _) => Some(What::Gap),
+            _ => None,
+        }
+    }
+
+    /// The same, of an event without a series of its own.
+    fn other(self) -> What {
+        match self {
+            What::Event(_, severity) => What::Event(EventName::from(OTHER), severity),
+            what => what,
+        }
+    }
+
+    /// The same, as one of all machines: only names that QEMU has are told apart.
+    fn of_other(self) -> What {
+        match self {
+            What::Event(event, severity) if event.is_known() => What::Event(event, severity),
+            what => what.other(),
+        }
+    }
+}
+
+impl Counted {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register("qev_events", "Events that are in the journal, since qev was started", self.events.clone());
+        registry.register(
+            "qev_detached",
+            "Machines whose monitor went away: critical is one that was killed",
+            self.detached.clone(),
+        );
+        registry.register("qev_gaps", "Times in which events may be missing", self.gaps.clone());
+        registry.register(
+            "qev_metrics_series_dropped",
+            "Records that are counted with machine=other since there are too many series",
+            self.dropped.clone(),
+        );
+    }
+
+    /// What the one task that counts needs to do so.
+    pub(crate) fn counting(&self) -> Counting {
+        Counting { counted: self.clone(), machines: HashMap::new(), series: 0, most: SERIES }
+    }
+
+    fn counter(&self, machine: &Label, what: &What) -> Counter {
+        let machine = ("machine", machine.clone());
+        let of = |severity: &Severity| ("severity", Label::new(severity.as_str()));
+        match what {
+            What::Event(event, severity) => {
+                self.events.get_or_create_owned(&[machine, ("event", Label::new(event.as_str())), of(severity)])
+            }
+            What::Detached(severity) => self.detached.get_or_create_owned(&[machine, of(severity)]),
+            What::Gap => self.gaps.get_or_create_owned(&[machine]),
+        }
+    }
+}
+
+/// The counters at hand, so that a record costs no label.
+#[derive(Debug)]
+pub(crate) struct Counting {
+    counted: Counted,
+    machines: HashMap<Arc<str>, OfMachine>,
+    series: usize,
+    most: usize,
+}
+
+#[derive(Debug)]
+struct OfMachine {
+    label: Label,
+    counters: Vec<(What, Counter)>,
+}
+
+impl Counting {
+    /// Counts a record, if it is one that is.
+    pub(crate) fn count(&mut self, record: &Record) {
+        if record.seq.is_none() {
+            return;
+        }
+        let Some(mut what) = What::of(record) else { return };
+        let machine = key(&record.machine);
+        let known = self.machines.get(&**machine);
+        if let Some(of_machine) = known {
+            if let Some(counter) = of_machine.counter(&what) {
+                counter.inc();
+                return;
+            }
+            if of_machine.counters.len() >= SERIES_OF_A_MACHINE {
+                what = what.other();
+                if let Some(counter) = of_machine.counter(&what) {
+                    counter.inc();
+                    return;
+                }
+            }
+        }
+        if self.series >= self.most {
+            self.counted.dropped.inc();
+            self.counted.counter(&Label::new(OTHER), &what.of_other()).inc();
+            return;
+        }
+        if let What::Event(event, severity) = &what
+            && event.as_str().len() > plain::NAME
+        {
+            // What is kept is no longer than what is shown of it.
+            what = What::Event(EventName::from(&*plain::name(event.as_str()).to_string()), *severity);
+        }
+        let counted = &self.counted;
+        let of_machine = self
+            .machines
+            .entry(machine.into_owned())
+            .or_insert_with(|| OfMachine { label: Label::new(&record.machine), counters: Vec::new() });
+        if let Some(counter) = of_machine.counter(&what) {
+            counter.inc();
+            return;
+        }
+        let counter = counted.counter(&of_machine.label, &what);
+        counter.inc();
+        of_machine.counters.push((what, counter));
+        self.series = self.series.saturating_add(1);
+    }
+}
+
+impl OfMachine {
+    fn counter(&self, what: &What) -> Option<&Counter> {
+        self.counters.iter().find(|(known, _)| known == what).map(|(_, counter)| counter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::recorder::tests::event;
+    use prometheus_client::encoding::text::encode_registry;
+    use qev_qmp::Timestamp;
+
+    fn kept(mut record: Record) -> Record {
+        record.seq = Some(1);
+        record
+    }
+
+    fn text(counted: &Counted) -> Vec<String> {
+        let mut registry = Registry::default();
+        counted.register(&mut registry);
+        let mut text = String::new();
+        encode_registry(&mut text, &registry).unwrap();
+        let mut lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    #[test]
+    fn events_gaps_and_ends_are_counted_by_machine_once_they_are_on_disk() {
+        let counted = Counted::default();
+        let mut counting = counted.counting();
+        for record in [event("a", "STOP", 1), kept(event("a", "STOP", 1)), kept(event("a", "GUEST_PANICKED", 2))] {
+            counting.count(&record);
+        }
+        let at = Timestamp::from_micros(0);
+        counting.count(&kept(Record::gap("h1", "a", at, qev_record::Gap::default(), "not attached")));
+        let mut killed = kept(Record::detached("h1", "b", at, "killed"));
+        killed.severity = Severity::Critical;
+        counting.count(&killed);
+        counting.count(&kept(Record::attached("h1", "b", at)));
+        assert_eq!(
+            text(&counted),
+            [
+                r#"qev_detached_total{machine="b",severity="critical"} 1"#,
+                r#"qev_events_total{machine="a",event="GUEST_PANICKED",severity="critical"} 1"#,
+                r#"qev_events_total{machine="a",event="STOP",severity="notice"} 1"#,
+                r#"qev_gaps_total{machine="a"} 1"#,
+                "qev_metrics_series_dropped_total 0",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_machine_calls_itself_cannot_end_its_label() {
+        let counted = Counted::default();
+        let mut counting = counted.counting();
+        let name = "a\"} 1\nb\\\u{202e}";
+        counting.count(&kept(event(name, "STOP", 1)));
+        let expected = r#"qev_events_total{machine="a\"} 1\\nb\\\\u{202e}",event="STOP",severity="notice"} 1"#;
+        assert_eq!(text(&counted)[0], expected);
+    }
+
+    #[test]
+    fn one_machine_that_makes_up_events_does_not_take_the_room_of_the_others() {
+        let counted = Counted::default();
+        let mut counting = counted.counting();
+        for n in 0..1000 {
+            counting.count(&kept(event("a", &format!("EVENT_{n}{}", "x".repeat(70)), n)));
+        }
+        let lines = text(&counted);
+        assert_eq!(counting.series, SERIES_OF_A_MACHINE + 1);
+        let other = r#"qev_events_total{machine="a",event="other",severity="notice"} 800"#;
+        assert!(lines.iter().any(|line| line == other), "{lines:#?}");
+    }
+
+    #[test]
+    fn series_beyond_the_bound_are_counted_together_and_that_is_said() {
+        let counted = Counted::default();
+        let mut counting = Counting { most: 2, ..counted.counting() };
+        for (machine, name) in [("a", "STOP"), ("b", "STOP"), ("c", "STOP"), ("c", "STOP"), ("d", "MADE_UP")] {
+            counting.count(&kept(event(machine, name, 1)));
+        }
+        counting.count(&kept(event("a", "STOP", 1)));
+        let name = |machine: &str, event: &str, n: u64| {
+            format!(r#"qev_events_total{{machine="{machine}",event="{event}",severity="notice"}} {n}"#)
+        };
+        assert_eq!(
+            text(&counted),
+            [
+                name("a", "STOP", 2),
+                name("b", "STOP", 1),
+                name("other", "STOP", 2),
+                name("other", "other", 1),
+                "qev_metrics_series_dropped_total 3".to_owned(),
+            ]
+        );
+        assert_eq!(counting.machines.len(), 2);
+    }
+}

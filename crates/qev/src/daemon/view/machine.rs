@@ -1,0 +1,356 @@
+//! What is known of one machine from its records, and nothing else: no clock, no task, no lock.
+//!
+//! ```text
+//!   record ─► hear ─┬─► the last hour: worst, last, a bar a minute
+//!                   └─► how it is: run state, balloon, panic, reset, slots, quorums
+//! ```
+//!
+//! A record that is not on disk yet says how the machine is at once; it is counted when it comes again with its number.
+
+use super::devices::{At, Devices, Slot};
+use super::hour::{Hour, Told, cut};
+use super::machines::key;
+use crate::daemon::attach::run_state::RunState;
+use crate::daemon::identity::Identity;
+use qev_qmp::event::AcpiDeviceOst;
+use qev_qmp::{Event, EventName, Json, Timestamp, Typed};
+use qev_record::{Kind, Record};
+use std::sync::Arc;
+
+/// The events from which it follows how a machine is.
+pub(crate) const TELLING: [&str; 15] = [
+    "ACPI_DEVICE_OST",
+    "BALLOON_CHANGE",
+    "BLOCK_IO_ERROR",
+    "GUEST_CRASHLOADED",
+    "GUEST_PANICKED",
+    "QUORUM_FAILURE",
+    "QUORUM_REPORT_BAD",
+    "RESET",
+    "RESUME",
+    "SHUTDOWN",
+    "STOP",
+    "SUSPEND",
+    "SUSPEND_DISK",
+    "WAKEUP",
+    "WATCHDOG",
+];
+
+/// One machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) identity: Identity,
+    /// The QEMU process that its last record is about.
+    pub(crate) session: Option<Arc<str>>,
+    pub(crate) hour: Hour,
+    pub(crate) last: Told,
+    pub(crate) balloon: Option<Balloon>,
+    pub(crate) run_state: RunState,
+    /// When its guest panicked last, and what QEMU did.
+    pub(crate) panic: Option<Happened>,
+    /// When it was reset last, and why.
+    pub(crate) reset: Option<Happened>,
+    /// Since when it is not attached, and why.
+    pub(crate) gone: Option<Happened>,
+    pub(crate) devices: Devices,
+}
+
+/// How much memory the guest has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Balloon {
+    /// In bytes.
+    pub(crate) actual: i64,
+    pub(crate) at: At,
+}
+
+/// Something that happened, with the word for how or why, when there is one.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Happened {
+    pub(crate) word: Option<Box<str>>,
+    pub(crate) at: At,
+}
+
+impl Happened {
+    fn new(word: Option<&str>, at: At) -> Option<Happened> {
+        Some(Happened { word: word.map(cut), at })
+    }
+}
+
+impl Machine {
+    /// The machine of which this is the first record.
+    pub(crate) fn new(record: &Record) -> Machine {
+        let mut machine = Machine {
+            identity: Identity {
+                machine: key(&record.machine).into_owned(),
+                machine_id: record.machine_id.as_ref().map(|id| key(id).into_owned()),
+            },
+            session: None,
+            hour: Hour::default(),
+            last: Told::of(record),
+            balloon: None,
+            run_state: RunState::default(),
+            panic: None,
+            reset: None,
+            gone: None,
+            devices: Devices::default(),
+        };
+        machine.hear(record);
+        machine
+    }
+
+    /// Follows a record of this machine.
+    pub(crate) fn hear(&mut self, record: &Record) {
+        self.hour.hear(record);
+        self.last = Told::of(record);
+        let at = At { seq: record.seq, received: record.received };
+        match &record.kind {
+            Kind::Event if record.event.as_ref().is_some_and(is_telling) => {
+                if let Some(event) = record.to_event() {
+                    self.event(&event, at);
+                }
+            }
+            Kind::Attached => self.attached(record),
+            Kind::State => self.state(record, at),
+            Kind::Detached => {
+                self.gone = Happened::new(record.reason.as_deref(), at);
+                self.run_state = RunState::default();
+            }
+            _ => {}
+        }
+    }
+
+    fn attached(&mut self, record: &Record) {
+        self.gone = None;
+        if self.session != record.session {
+            // Another process: what the one before said of its devices is not about this one.
+            self.balloon = None;
+            self.run_state = RunState::default();
+            self.devices = Devices::default();
+        }
+        self.session.clone_from(&record.session);
+    }
+
+    fn event(&mut self, event: &Event, at: At) {
+        self.run_state.hear(event);
+        match event.typed() {
+            Ok(Typed::BalloonChange(event)) => self.balloon = Some(Balloon { actual: event.actual, at }),
+            Ok(Typed::AcpiDeviceOst(event)) => self.devices.slot(Slot::of(&event, at)),
+            Ok(Typed::QuorumReportBad(event)) => self.devices.bad(&event, at),
+            Ok(Typed::QuorumFailure(event)) => self.devices.failed(&event, at),
+            // A panic is one, whatever stands in it.
+            _ => match event.name.as_str() {
+                "GUEST_PANICKED" => self.panic = Happened::new(word(event, "action").as_deref(), at),
+                "RESET" => self.reset = Happened::new(word(event, "reason").as_deref(), at),
+                _ => {}
+            },
+        }
+    }
+
+    /// What the machine said of itself when it was attached.
+    fn state(&mut self, record: &Record, at: At) {
+        let Some(data) = &record.data else { return };
+        self.run_state = RunState::found(status(data).map(|status| cut(&status).into()));
+        if let Some(actual) = balloon(data) {
+            self.balloon = Some(Balloon { actual, at });
+        }
+        for slot in ospm(data) {
+            self.devices.slot(Slot::of(&slot, at));
+        }
+    }
+
+    /// When its last record was received.
+    pub(crate) fn heard(&self) -> Timestamp {
+        self.last.received
+    }
+}
+
+pub(crate) fn is_telling(name: &EventName) -> bool {
+    TELLING.contains(&name.as_str())
+}
+
+/// A member of an event's data that is a word.
+pub(crate) fn word(event: &Event, member: &str) -> Option<String> {
+    event.data.as_ref()?.get(member)?.string()
+}
+
+/// QEMU's `RunState`, of the answers in a record of how a machine is.
+pub(crate) fn status(answers: &Json) -> Option<String> {
+    answers.get("query-status")?.get("status")?.string()
+}
+
+/// How much memory the guest has, in bytes, of the same.
+pub(crate) fn balloon(answers: &Json) -> Option<i64> {
+    answers.get("query-balloon")?.get("actual")?.value().as_i64()
+}
+
+/// Slots of whose guest something was heard, of the same. QEMU lists slots without an `_OST`, too, with zeros.
+fn ospm(answers: &Json) -> Vec<AcpiDeviceOst> {
+    let mut slots = Vec::new();
+    let Some(answer) = answers.get("query-acpi-ospm-status") else { return slots };
+    answer.elements(|text| {
+        let event = Json::parse(text).ok().map(|data| Event {
+            timestamp: None,
+            name: EventName::from("ACPI_DEVICE_OST"),
+            data: Some(data),
+            extra: None,
+        });
+        match event.map(|event| event.typed()) {
+            Some(Ok(Typed::AcpiDeviceOst(slot))) if (slot.source, slot.status) != (0, 0) => slots.push(slot),
+            _ => {}
+        }
+    });
+    slots
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::devices::{CHILDREN, SLOTS};
+    use super::*;
+    use qev_qmp::Message;
+    use qev_record::{Line, Severity};
+
+    /// What a real QEMU said, as records: the events, and before them that it was attached.
+    pub(crate) fn story(recording: &str) -> Vec<Record> {
+        let mut records = vec![Record::attached("h1", "web1", Timestamp::from_micros(0))];
+        for line in recording.lines() {
+            let Ok(line) = Line::parse(line) else { continue };
+            if let Some(event) = line.to_event() {
+                let received = event.timestamp.unwrap_or(Timestamp::UNKNOWN);
+                records.push(Record::event("h1", "web1", received, &event));
+            }
+        }
+        numbered(records)
+    }
+
+    fn numbered(mut records: Vec<Record>) -> Vec<Record> {
+        (1..).zip(&mut records).for_each(|(seq, record)| record.seq = Some(seq));
+        records
+    }
+
+    fn fold(records: &[Record]) -> Machine {
+        let mut machine = Machine::new(&records[0]);
+        records[1..].iter().for_each(|record| machine.hear(record));
+        machine
+    }
+
+    fn event(n: i64, name: &str, data: &str) -> Record {
+        let line = format!(r#"{{"event": "{name}", "data": {data}}}"#);
+        let Ok(Message::Event(event)) = Message::decode(line.as_bytes()) else { panic!("{line}") };
+        let mut record = Record::event("h1", "web1", Timestamp { seconds: n, microseconds: 0 }, &event);
+        record.seq = u64::try_from(n).ok();
+        record
+    }
+
+    #[test]
+    fn a_guest_that_panicked_stands_still_and_is_the_worst_that_happened() {
+        let records = story(include_str!("../../../../qmp/tests/data/recordings/guest-panic.jsonl"));
+        let end = records.iter().position(|record| record.event == Some("SHUTDOWN".into())).unwrap();
+        let machine = fold(&records[..end]);
+        assert_eq!(machine.run_state.name(), Some("guest-panicked"));
+        let panic = machine.panic.as_ref().unwrap();
+        assert_eq!(panic.word.as_deref(), Some("pause"));
+        let worst = machine.hour.worst(machine.heard()).unwrap();
+        assert_eq!((worst.severity, worst.event.as_deref()), (Severity::Critical, Some("GUEST_PANICKED")));
+        assert_eq!(worst.seq, panic.at.seq);
+    }
+
+    #[test]
+    fn a_balloon_has_the_size_that_was_heard_last() {
+        let records = story(include_str!("../../../../qmp/tests/data/recordings/balloon.jsonl"));
+        let last = records.iter().rfind(|record| record.event == Some("BALLOON_CHANGE".into())).unwrap();
+        let actual = last.data.as_ref().and_then(|data| data.get("actual")).unwrap().value().as_i64().unwrap();
+        let balloon = fold(&records).balloon.unwrap();
+        assert_eq!((balloon.actual, balloon.at.seq), (actual, last.seq));
+    }
+
+    #[test]
+    fn a_dimm_that_came_and_went_has_one_slot_with_its_last_word() {
+        let records = story(include_str!("../../../../qmp/tests/data/recordings/dimm-hotplug.jsonl"));
+        let machine = fold(&records);
+        let slots: Vec<_> =
+            machine.devices.slots.iter().map(|slot| (&*slot.slot_type, &*slot.slot, slot.words())).collect();
+        assert_eq!(slots, [("DIMM", "0", "eject request: success".to_owned())]);
+    }
+
+    #[test]
+    fn a_replica_that_is_outvoted_is_counted_by_its_name() {
+        let records = story(include_str!("../../../../qmp/tests/data/recordings/quorum-corrupt-replica.jsonl"));
+        let reports = records.iter().filter(|record| record.event == Some("QUORUM_REPORT_BAD".into())).count();
+        let machine = fold(&records);
+        let bad: u64 = machine.devices.children.iter().map(|child| child.bad).sum();
+        assert_eq!(bad, u64::try_from(reports).unwrap());
+        assert!(bad > 0 && machine.devices.quorums.is_empty());
+        let records = story(include_str!("../../../../qmp/tests/data/recordings/quorum-failure.jsonl"));
+        let machine = fold(&records);
+        assert!(machine.devices.quorums.iter().any(|quorum| quorum.failures > 0), "{:?}", machine.devices);
+    }
+
+    #[test]
+    fn another_process_of_the_machine_begins_anew_but_the_panic_is_remembered() {
+        let attached = |session: &str| {
+            let mut record = Record::attached("h1", "web1", Timestamp::from_micros(0));
+            record.session = Some(session.into());
+            record
+        };
+        let mut machine = Machine::new(&attached("pid-1@1"));
+        machine.hear(&event(1, "BALLOON_CHANGE", r#"{"actual": 7}"#));
+        machine.hear(&event(2, "GUEST_PANICKED", r#"{"action": "pause"}"#));
+        machine.hear(&Record::detached("h1", "web1", Timestamp::from_micros(3), "killed"));
+        assert_eq!(machine.gone.as_ref().and_then(|gone| gone.word.as_deref()), Some("killed"));
+        machine.hear(&attached("pid-1@1"));
+        assert!(machine.gone.is_none() && machine.balloon.is_some());
+        machine.hear(&attached("pid-2@2"));
+        assert!(machine.balloon.is_none() && machine.run_state.name().is_none());
+        assert!(machine.panic.is_some());
+    }
+
+    #[test]
+    fn a_machine_is_as_it_was_found_when_it_was_attached() {
+        let answers = r#"{"query-status": {"status": "paused"}, "query-balloon": {"actual": 99},
+            "query-acpi-ospm-status": [
+                {"slot": "0", "slot-type": "DIMM", "source": 0, "status": 0},
+                {"device": "d1", "slot": "1", "slot-type": "DIMM", "source": 3, "status": 130}]}"#;
+        let state = Record::state("h1", "web1", Timestamp::from_micros(0), Json::parse(answers).unwrap());
+        let machine = Machine::new(&state);
+        assert_eq!(machine.run_state.name(), Some("paused"));
+        assert_eq!(machine.balloon.map(|balloon| balloon.actual), Some(99));
+        let slots: Vec<_> = machine.devices.slots.iter().map(|slot| (&*slot.slot, slot.words())).collect();
+        assert_eq!(slots, [("1", "eject request: busy".to_owned())]);
+    }
+
+    #[test]
+    fn a_panic_is_one_even_when_its_data_is_broken() {
+        let machine = Machine::new(&event(1, "GUEST_PANICKED", r#"{"action": 7}"#));
+        assert_eq!(machine.panic.map(|panic| panic.word), Some(None));
+    }
+
+    #[test]
+    fn what_is_not_on_disk_yet_is_not_counted_twice() {
+        let report = r#"{"node-name": "r1", "sector-num": 8, "sectors-count": 1, "type": "read"}"#;
+        let mut record = event(1, "QUORUM_REPORT_BAD", report);
+        record.seq = None;
+        let mut machine = Machine::new(&record);
+        assert_eq!((machine.devices.children.len(), machine.devices.children[0].bad), (1, 0));
+        machine.hear(&event(1, "QUORUM_REPORT_BAD", report));
+        assert_eq!((machine.devices.children.len(), machine.devices.children[0].bad), (1, 1));
+    }
+
+    #[test]
+    fn a_machine_that_makes_up_names_is_bounded_and_it_is_said() {
+        let long = "x".repeat(65_536);
+        let mut machine = Machine::new(&event(1, "STOP", "{}"));
+        for n in 0..1000 {
+            let slot = format!(r#"{{"slot": "{n}{long}", "slot-type": "DIMM", "source": 3, "status": 0}}"#);
+            machine.hear(&event(n, "ACPI_DEVICE_OST", &slot));
+            let report =
+                format!(r#"{{"node-name": "{n}{long}", "sector-num": 8, "sectors-count": 1, "type": "read"}}"#);
+            machine.hear(&event(n, "QUORUM_REPORT_BAD", &report));
+            machine.hear(&event(n, &format!("EVENT_{n}{long}"), "{}"));
+        }
+        let devices = &machine.devices;
+        assert_eq!((devices.slots.len(), devices.children.len()), (SLOTS, CHILDREN));
+        assert_eq!(devices.forgotten, 2000 - u64::try_from(SLOTS + CHILDREN).unwrap());
+        assert!(devices.slots.iter().all(|slot| slot.slot.len() < 200));
+        assert!(machine.last.event.as_ref().is_some_and(|event| event.len() < 200));
+    }
+}
