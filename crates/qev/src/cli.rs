@@ -6,10 +6,11 @@ mod check_config;
 mod completions;
 pub(crate) mod demo;
 pub(crate) mod duration;
-mod explain;
+pub(crate) mod explain;
 mod log;
 mod machines;
 mod man;
+mod page;
 mod replay;
 mod run;
 mod select;
@@ -63,6 +64,8 @@ enum Verb {
     CheckConfig(check_config::Args),
     /// Say what an event means, what it carries, and what to do about it
     Explain(explain::Args),
+    /// Print an address that opens the page, once; or make, list and revoke tokens for programs
+    Page(page::Args),
     /// Keep every event of every machine in a journal: the daemon
     Serve(serve::Args),
     /// Run a machine without QEMU, that emits the same events for the same reasons
@@ -93,6 +96,7 @@ impl Cli {
             Verb::AttachArgs(args) => block_on(attach_args::run(args)),
             Verb::CheckConfig(args) => check_config::run(&args),
             Verb::Explain(args) => explain::run(&args),
+            Verb::Page(args) => block_on(page::run(args)),
             Verb::Serve(args) => block_on(serve::run(args)),
             Verb::Simulate(args) => block_on(simulate::run(args)),
             Verb::Replay(args) => block_on(replay::run(args)),

@@ -15,13 +15,16 @@
 //! | readers of the journal at once | 16; others wait 10 s | 503 |
 //! | what a client has not read | a page of records | its cursor stands still; nobody else notices |
 
+pub(crate) mod access;
 mod body;
 mod context;
 mod events;
+mod explain;
 mod gate;
 mod health;
 mod histogram;
 pub(crate) mod listen;
+mod login;
 mod machines;
 mod metrics;
 mod page;
@@ -29,16 +32,21 @@ mod problem;
 mod query;
 mod stream;
 
-use crate::config;
+use crate::config::Config;
 use crate::daemon::recorder::Recorder;
+use crate::daemon::roster::Roster;
 use crate::daemon::view::View;
 use crate::exit::{Exit, Failure, tell};
 use crate::printer::now;
+use access::{Access, Role};
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use listen::{Listener, Running};
 use problem::Problem;
 use qev_qmp::Timestamp;
+use std::error::Error;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -46,6 +54,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// How many clients may follow the stream, and how many may read the journal at once.
 const STREAMS: usize = 2048;
 const READERS: usize = 16;
+
+/// The Unix socket's name in the state directory.
+const SOCKET: &str = "http.sock";
 
 /// How long who wants to read the journal waits for a turn.
 const TURN_WITHIN: Duration = Duration::from_secs(10);
@@ -57,6 +68,9 @@ pub(crate) struct Site {
     pub(crate) started: Timestamp,
     pub(crate) recorder: Recorder,
     pub(crate) view: View,
+    pub(crate) access: Arc<Access>,
+    /// Names by which we may be asked for, beside those of this computer.
+    hosts: Vec<String>,
     streams: Arc<Semaphore>,
     readers: Arc<Semaphore>,
 }
@@ -65,6 +79,14 @@ pub(crate) struct Site {
 #[derive(Debug)]
 pub(crate) struct Http {
     running: Vec<Running>,
+    door: Option<Door>,
+}
+
+/// How a person comes to the page.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    access: Arc<Access>,
+    address: SocketAddr,
 }
 
 impl Http {
@@ -73,41 +95,67 @@ impl Http {
     ///
     /// # Errors
     ///
-    /// When there is no listening at an address that was asked for.
+    /// When there is no listening at an address that was asked for, when one can be reached from elsewhere and there is no
+    /// token, and when the file of tokens says something else.
     pub(crate) async fn start(
-        config: &config::Http,
+        config: &Config,
         host: Arc<str>,
         recorder: Recorder,
-        view: View,
+        roster: Roster,
     ) -> Result<Http, Failure> {
+        let Config { http, state_dir, .. } = config;
+        if http.listen.is_empty() && !http.socket {
+            return Ok(Http { running: Vec::new(), door: None });
+        }
+        let failed = |error: Box<dyn Error>| Failure::new(Exit::Failed, error);
+        let access = Arc::new(Access::open(state_dir).map_err(|error| failed(error.into()))?);
+        let is_near = |address: &&SocketAddr| address.ip().to_canonical().is_loopback();
+        if let Some(address) = http.listen.iter().find(|address| !is_near(address))
+            && !access.has_tokens()
+        {
+            let error = "other computers can reach this address, and there is no token: make one with qev page --token NAME, \
+                         or listen at 127.0.0.1";
+            return Err(failed(error.into()).about(format!("http {address}")));
+        }
+        let mut listeners = Vec::new();
+        for address in &http.listen {
+            match Listener::bind(*address).await {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if http.is_default => tell(&format!("there is no page: {address}: {error}")),
+                Err(error) => return Err(failed(error.into()).about(format!("http {address}"))),
+            }
+        }
+        let address = listeners.iter().find_map(Listener::address);
+        if http.socket {
+            let path = state_dir.join(SOCKET);
+            let listener = Listener::bind_unix(&path).map_err(|error| failed(error.into()).about(path.display()))?;
+            listeners.push(listener);
+        }
         let site = Arc::new(Site {
             host,
             started: now(),
+            view: View::start(recorder.clone(), roster),
             recorder,
-            view,
+            access: Arc::clone(&access),
+            hosts: http.hosts.clone(),
             streams: Arc::new(Semaphore::new(STREAMS)),
             readers: Arc::new(Semaphore::new(READERS)),
         });
-        let mut listeners = Vec::new();
-        if let Some(address) = config.listen.iter().find(|address| !address.ip().is_loopback()) {
-            let error = "whoever reaches this address would see every machine: listen at a loopback address";
-            return Err(Failure::new(Exit::Failed, error).about(format!("http {address}")));
-        }
-        for address in &config.listen {
-            match Listener::bind(*address).await {
-                Ok(listener) => listeners.push(listener),
-                Err(error) if config.is_default => tell(&format!("there is no page: {address}: {error}")),
-                Err(error) => return Err(Failure::new(Exit::Failed, error).about(format!("http {address}"))),
-            }
-        }
         let router = router(Arc::clone(&site));
         let connections = listen::places();
         let mut running = Vec::new();
         for listener in listeners {
-            tell(&format!("page at http://{}/", listener.address()));
-            running.push(listener.serve(router.clone(), &connections));
+            if let Some(address) = listener.address() {
+                tell(&format!("page at http://{address}/"));
+            }
+            running.push(listener.serve(Arc::clone(&site), router.clone(), &connections));
         }
-        Ok(Http { running })
+        Ok(Http { running, door: address.map(|address| Door { access, address }) })
+    }
+
+    /// How a person comes to the page, if there is one.
+    pub(crate) fn door(&self) -> Option<Door> {
+        self.door.clone()
     }
 
     /// Ends: what is being answered is answered to the end, but not for long.
@@ -118,6 +166,23 @@ impl Http {
         for running in self.running {
             running.ended().await;
         }
+    }
+}
+
+impl Door {
+    /// An address that lets one in, once and not for long.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel has no random bytes.
+    pub(crate) fn address(&self, role: Role) -> io::Result<String> {
+        let key = self.access.key(role)?;
+        let mut address = self.address;
+        // Everywhere is also here.
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        Ok(format!("http://{address}/login?token={}", key.reveal()))
     }
 }
 
@@ -148,6 +213,9 @@ fn router(site: Arc<Site>) -> Router {
         .route("/machines", get(machines::machines))
         .route("/machines/{name}", get(machines::machine))
         .route("/machines/{name}/timeline", get(machines::timeline))
+        .route("/explain", get(explain::all))
+        .route("/explain/{event}", get(explain::one))
+        .route("/logout", post(login::logout))
         .route("/stream", get(stream::stream))
         .route("/health", get(health::health))
         .route("/ready", get(health::ready));
@@ -155,6 +223,7 @@ fn router(site: Arc<Site>) -> Router {
         .nest("/api/v1", api)
         .route("/metrics", get(metrics::metrics))
         .route("/", get(page::index))
+        .route("/login", get(login::login))
         .route("/assets/{name}", get(page::asset))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::not_allowed)

@@ -185,7 +185,7 @@ fn indented(words: &str, indent: usize) -> String {
     text
 }
 
-fn to_object(event: &Explanation) -> Object {
+pub(crate) fn to_object(event: &Explanation) -> Object {
     let optional = |text: Option<&'static str>| text.map_or(Value::Null, Value::from);
     let members: Vec<Value> = event.members.iter().map(|member| member_object(member).into()).collect();
     let details: Vec<Value> = event.details.iter().map(|detail| (*detail).into()).collect();

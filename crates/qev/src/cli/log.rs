@@ -182,7 +182,7 @@ impl Show {
                     Answer::Record(record) if as_it_comes => self.printer.print(*record).await?,
                     Answer::Record(record) => found.push(*record),
                     Answer::Problem(problem) => self.problem(&problem),
-                    Answer::Machine(_) => {}
+                    Answer::Machine(_) | Answer::Page(_) => {}
                     Answer::End(last) => break last,
                 }
             },
@@ -246,7 +246,7 @@ impl Show {
                     self.printer.print(*record).await?;
                 }
                 Ok(Answer::Problem(problem)) => self.problem(&problem),
-                Ok(Answer::Machine(_)) => {}
+                Ok(Answer::Machine(_) | Answer::Page(_)) => {}
                 Ok(Answer::End(_)) | Err(AskError::Gone { .. }) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }

@@ -1,5 +1,5 @@
-//! The daemon's own socket, `qev.sock` in its state directory: what `qev log`, `machines`, and `watch` and `wait` by name
-//! ask. JSON Lines, one request a connection.
+//! The daemon's own socket, `qev.sock` in its state directory: what `qev log`, `machines`, `page`, and `watch` and `wait` by
+//! name ask. JSON Lines, one request a connection.
 //!
 //! ```text
 //!   ► {"request":"log","machines":["web1"],"after":17,"follow":true}
@@ -25,6 +25,8 @@ mod tests;
 use super::follow::{Item, Pages, up_to};
 use super::recorder::Recorder;
 use super::roster::{MachineStatus, Roster};
+use crate::http::Door;
+use crate::http::access::Role;
 use qev_journal::Query;
 use qev_qmp::json::print::string;
 use qev_record::time::to_rfc3339;
@@ -51,24 +53,23 @@ pub(crate) fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("qev.sock")
 }
 
-/// The socket.
+/// A socket with a name in the state directory, for who is let in there. The name goes when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Control {
-    listener: UnixListener,
+pub(crate) struct SocketFile {
+    pub(crate) listener: UnixListener,
     path: PathBuf,
 }
 
-impl Control {
+impl SocketFile {
     /// Listens. Whoever holds the journal's lock may take the place of an old socket.
     ///
     /// # Errors
     ///
     /// When there can be no socket of that name.
-    pub(crate) fn bind(state_dir: &Path) -> io::Result<Control> {
-        let path = path(state_dir);
+    pub(crate) fn bind(path: &Path) -> io::Result<SocketFile> {
         // It has its mode before it has its name.
-        let new = state_dir.join("qev.new");
-        for old in [&new, &path] {
+        let new = path.with_extension("new");
+        for old in [&new, path] {
             match std::fs::remove_file(old) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -76,22 +77,47 @@ impl Control {
         }
         let listener = UnixListener::bind(&new)?;
         std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o660))?;
-        std::fs::rename(&new, &path)?;
-        Ok(Control { listener, path })
+        std::fs::rename(&new, path)?;
+        Ok(SocketFile { listener, path: path.to_owned() })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // If it is not there any more, so much the better.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The socket.
+#[derive(Debug)]
+pub(crate) struct Control {
+    file: SocketFile,
+}
+
+impl Control {
+    /// Listens.
+    ///
+    /// # Errors
+    ///
+    /// When there can be no socket of that name.
+    pub(crate) fn bind(state_dir: &Path) -> io::Result<Control> {
+        Ok(Control { file: SocketFile::bind(&path(state_dir))? })
     }
 
     /// Answers, until this future is dropped.
-    pub(crate) async fn serve(self, recorder: Recorder, roster: Roster) {
+    pub(crate) async fn serve(self, recorder: Recorder, roster: Roster, door: Option<Door>) {
         let places = Arc::new(Semaphore::new(CLIENTS));
         loop {
-            let Ok((stream, _)) = self.listener.accept().await else {
+            let Ok((stream, _)) = self.file.listener.accept().await else {
                 // The client waits; nothing but time helps.
                 tokio::time::sleep(AGAIN).await;
                 continue;
             };
             match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => {
-                    let client = Client { stream, recorder: recorder.clone(), roster: roster.clone() };
+                    let client =
+                        Client { stream, recorder: recorder.clone(), roster: roster.clone(), door: door.clone() };
                     // A client that is gone is no error.
                     tokio::spawn(async move { drop(client.answer(Arc::new(place)).await) });
                 }
@@ -104,17 +130,11 @@ impl Control {
     }
 }
 
-impl Drop for Control {
-    fn drop(&mut self) {
-        // If it is not there any more, so much the better.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
 struct Client {
     stream: UnixStream,
     recorder: Recorder,
     roster: Roster,
+    door: Option<Door>,
 }
 
 /// What keeps a client's place, also for a thread that still reads for it.
@@ -139,12 +159,28 @@ impl Client {
                 self.stream.write_all(lines.as_bytes()).await?;
                 self.end(last).await.map(Ok)?
             }
+            Ok(Request::Page) => match self.page() {
+                Ok(address) => {
+                    self.stream.write_all(text_line("address", &address).as_bytes()).await?;
+                    self.end(self.recorder.last()).await.map(Ok)?
+                }
+                Err(error) => Err(error),
+            },
             Ok(Request::Log(log)) => self.log(log, place).await?,
         };
         if let Err(error) = answered {
             self.stream.write_all(error_line(&error).as_bytes()).await?;
         }
         self.stream.shutdown().await
+    }
+
+    /// An address that lets whoever asks come to the page, as what they are.
+    fn page(&self) -> Result<String, String> {
+        let Some(door) = &self.door else {
+            return Err("it serves no page: start it without --http none, or give http.listen an address".to_owned());
+        };
+        let asks = self.stream.peer_cred().map_err(|error| error.to_string())?;
+        door.address(Role::of_user(asks.uid())).map_err(|error| error.to_string())
     }
 
     /// The request, without its line end. At the end of the stream a last line may do without one.

@@ -18,7 +18,6 @@ use super::source::paths::{NotPaths, Paths};
 use super::source::{dial_in, libvirt, remote};
 use super::systemd::Manager;
 use super::systemd::inherited::Inherited;
-use super::view::View;
 use super::{Daemon, journal_dir};
 use crate::config::{Attach, Config};
 use crate::exit::{Exit, Failure, tell};
@@ -71,14 +70,11 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
     let started = Recorder::start(journal).map_err(|error| failed(error.into()).about("starting the recorder"))?;
     let (recorder, running) = started;
     let roster = Roster::default();
+    let host = hostname();
+    let http = Http::start(&config, Arc::clone(&host), recorder.clone(), roster.clone()).await?;
     let control = Control::bind(&config.state_dir)
         .map_err(|error| failed(error.into()).about(control::path(&config.state_dir).display()))?;
-    let control = tokio::spawn(control.serve(recorder.clone(), roster.clone()));
-
-    let host = hostname();
-    let http =
-        Http::start(&config.http, Arc::clone(&host), recorder.clone(), View::start(recorder.clone(), roster.clone()))
-            .await?;
+    let control = tokio::spawn(control.serve(recorder.clone(), roster.clone(), http.door()));
 
     let (stop, stopping) = watch::channel(false);
     let daemon = Daemon {

@@ -3,21 +3,27 @@
 //! What of HTTP is said on a connection hyper reads and writes; [`axum::serve`] would do, but that it sets no bound on the
 //! size of a head and on the time that one takes.
 
-use super::gate;
+use super::Site;
+use super::gate::{Gate, Peer};
+use crate::daemon::control::SocketFile;
 use axum::Router;
 use axum::body::Body;
+use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 /// How many connections there may be at all listeners together.
@@ -29,6 +35,10 @@ const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a request that is being answered may take when the daemon ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// How much is read, and for how long, of a client that was told to go.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 1 << 20;
 
 /// How long it is waited when there are no descriptors left for a client.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -51,8 +61,13 @@ pub(crate) fn places() -> Places {
 /// A socket that listens.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
+    socket: Socket,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener, SocketAddr),
+    Unix(SocketFile),
 }
 
 /// One that is served.
@@ -71,19 +86,31 @@ impl Listener {
     pub(crate) async fn bind(address: SocketAddr) -> io::Result<Listener> {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
-        Ok(Listener { socket, address })
+        Ok(Listener { socket: Socket::Tcp(socket, address) })
     }
 
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// Listens at a path.
+    ///
+    /// # Errors
+    ///
+    /// When there can be no socket of that name.
+    pub(crate) fn bind_unix(path: &Path) -> io::Result<Listener> {
+        Ok(Listener { socket: Socket::Unix(SocketFile::bind(path)?) })
+    }
+
+    /// Where it listens, if that is an address.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(_, address) => Some(*address),
+            Socket::Unix(_) => None,
+        }
     }
 
     /// Answers who connects.
-    pub(crate) fn serve(self, router: Router, places: &Places) -> Running {
+    pub(crate) fn serve(self, site: Arc<Site>, router: Router, places: &Places) -> Running {
         let (stop, stopping) = watch::channel(false);
-        let server = Server { router: TowerToHyperService::new(router), places: places.0.clone(), stopping };
-        Running { accepting: tokio::spawn(server.accept(self)), stop }
+        let server = Server { site, router: TowerToHyperService::new(router), places: places.0.clone(), stopping };
+        Running { accepting: tokio::spawn(server.accept(self.socket)), stop }
     }
 }
 
@@ -103,54 +130,96 @@ impl Running {
 
 #[derive(Clone)]
 struct Server {
+    site: Arc<Site>,
     router: TowerToHyperService<Router>,
     places: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
 }
 
 impl Server {
-    async fn accept(self, listener: Listener) {
+    async fn accept(self, socket: Socket) {
         loop {
-            let Ok((stream, _)) = listener.socket.accept().await else {
+            let accepted = match &socket {
+                Socket::Tcp(socket, _) => match socket.accept().await {
+                    Ok((stream, _)) => self.clone().tcp(stream),
+                    Err(_) => false,
+                },
+                Socket::Unix(file) => match file.listener.accept().await {
+                    Ok((stream, _)) => self.clone().unix(stream),
+                    Err(_) => false,
+                },
+            };
+            if !accepted {
                 // The client waits; nothing but time helps.
                 tokio::time::sleep(AGAIN).await;
-                continue;
-            };
-            let place = Arc::clone(&self.places).try_acquire_owned();
-            tokio::spawn(self.clone().connection(stream, listener.address, place.ok()));
+            }
         }
     }
 
-    async fn connection(mut self, mut stream: TcpStream, address: SocketAddr, place: Option<OwnedSemaphorePermit>) {
-        let Some(_place) = place else {
-            // Who does not read it hears nothing.
-            let _ = tokio::time::timeout(LAST_ANSWERS, stream.write_all(FULL)).await;
-            return;
-        };
-        // Answers are written whole: there is nothing to wait for.
-        let _ = stream.set_nodelay(true);
-        self.converse(stream, address).await;
+    fn tcp(self, stream: TcpStream) -> bool {
+        // One that is gone already says no address.
+        if let Ok(ours) = stream.local_addr() {
+            // Answers are written whole: there is nothing to wait for.
+            let _ = stream.set_nodelay(true);
+            tokio::spawn(self.connection(stream, Peer::Tcp { ours }));
+        }
+        true
     }
 
-    async fn converse(&mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, address: SocketAddr) {
-        let router = self.router.clone();
-        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let router = router.clone();
-            async move {
-                let answered = gate::pass(request.map(Body::new), address, |request| router.call(request)).await;
-                Ok::<_, std::convert::Infallible>(answered)
-            }
+    fn unix(self, stream: UnixStream) -> bool {
+        if let Ok(credentials) = stream.peer_cred() {
+            tokio::spawn(self.connection(stream, Peer::Unix { uid: credentials.uid() }));
+        }
+        true
+    }
+
+    async fn connection(mut self, mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+        let Ok(_place) = Arc::clone(&self.places).try_acquire_owned() else {
+            // Who does not read it hears nothing.
+            let _ = tokio::time::timeout(LAST_ANSWERS, stream.write_all(FULL)).await;
+            linger(stream).await;
+            return;
+        };
+        linger(self.converse(stream, peer).await).await;
+    }
+
+    /// Answers request after request, until one of us has enough.
+    async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&mut self, stream: S, peer: Peer) -> S {
+        let (site, router) = (Arc::clone(&self.site), self.router.clone());
+        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| -> Answering {
+            let (site, router) = (Arc::clone(&site), router.clone());
+            Box::pin(async move {
+                let gate = Gate { access: &site.access, hosts: &site.hosts };
+                Ok(gate.pass(request.map(Body::new), peer, |request| router.call(request)).await)
+            })
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(HEAD);
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        let mut connection = pin!(connection);
+        let mut connection = http.serve_connection(TokioIo::new(stream), service);
         // What goes wrong on a connection is its client's affair.
-        tokio::select! {
-            _ = connection.as_mut() => return,
-            _ = self.stopping.wait_for(|stopping| *stopping) => {}
+        let is_over = tokio::select! {
+            _ = poll_fn(|context| connection.poll_without_shutdown(context)) => true,
+            _ = self.stopping.wait_for(|stopping| *stopping) => false,
+        };
+        if !is_over {
+            Pin::new(&mut connection).graceful_shutdown();
+            let rest = poll_fn(|context| connection.poll_without_shutdown(context));
+            let _ = tokio::time::timeout(LAST_ANSWERS, rest).await;
         }
-        connection.as_mut().graceful_shutdown();
-        let _ = tokio::time::timeout(LAST_ANSWERS, connection).await;
+        connection.into_parts().io.into_inner()
     }
+}
+
+/// What answers one request.
+type Answering = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+/// Ends a connection so that the last answer arrives: a socket that is closed while something unread is in it resets the
+/// connection, and what was sent may be lost with it.
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let read_out = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut (&mut stream).take(LINGER_BYTES), &mut tokio::io::sink()).await
+    };
+    // It was the last of it, whatever comes of it.
+    let _ = tokio::time::timeout(LINGER, read_out).await;
 }

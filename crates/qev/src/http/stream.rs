@@ -1,24 +1,25 @@
 //! `/api/v1/stream`: records as they come, as server-sent events.
 //!
 //! ```text
-//!   event: hello      data: {"last":17,"version":"…","host":"…","started":"…"}     first
+//!   event: hello      data: {"last":17,"version":"…","host":"…","started":"…","role":"…"}
 //!   id: 18
 //!   event: record     data: {"seq":18,…}                 a record that is not kept yet has no id
 //!   event: lagged     data: {"from":19,"to":20018}       too far behind: what is between is to be fetched
 //!   event: problem    data: {"problem":"…"}              a part of the journal cannot be read
 //!   :                                                    nothing for 15 s
-//!   event: bye        data: {}                           the daemon ends
+//!   event: bye        data: {}                           the daemon ends, or the token was revoked
 //! ```
 //!
 //! A client is a cursor: while it does not read, its connection is full, no piece is made for it, and nobody else notices.
 
 use super::Site;
+use super::access::Visitor;
 use super::body::{Next, pieces};
 use super::problem::Problem;
 use super::query::{FILTERS, Parameters};
 use crate::daemon::follow::{Follow, Item, Wanted};
 use axum::body::Bytes;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use qev_qmp::Object;
@@ -28,6 +29,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often a client hears from us at least.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -69,13 +71,14 @@ impl Asked {
 /// Follows.
 pub(crate) async fn stream(
     State(site): State<Arc<Site>>,
+    Extension(visitor): Extension<Visitor>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let asked = Asked::parse(query.as_deref(), &headers)?;
     let place = site.place()?;
     let last = site.recorder.last();
-    let mut first = hello(&site, last);
+    let mut first = hello(&site, &visitor, last);
     let after = match asked.after {
         // Of another journal: what the client knows is of no use to it.
         Some(after) if after > last => {
@@ -85,7 +88,16 @@ pub(crate) async fn stream(
         after => after.unwrap_or(last),
     };
     let follow = site.recorder.follow(asked.wanted, after).guarded(Some(place));
-    let client = Client { follow, behind: asked.behind, first: Some(first), waiting: VecDeque::new(), is_over: false };
+    let client = Client {
+        site,
+        visitor,
+        looked: Instant::now(),
+        follow,
+        behind: asked.behind,
+        first: Some(first),
+        waiting: VecDeque::new(),
+        is_over: false,
+    };
     let mut response = pieces(client, Client::next).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -94,12 +106,13 @@ pub(crate) async fn stream(
     Ok(response)
 }
 
-fn hello(site: &Site, last: u64) -> String {
+fn hello(site: &Site, visitor: &Visitor, last: u64) -> String {
     let data = Object::new()
         .with("last", last)
         .with("version", env!("CARGO_PKG_VERSION"))
         .with("host", &*site.host)
-        .with("started", to_rfc3339(site.started));
+        .with("started", to_rfc3339(site.started))
+        .with("role", visitor.role.as_str());
     message("hello", &data.print(Order::Given, Layout::Line))
 }
 
@@ -113,6 +126,10 @@ fn message(event: &str, data: &str) -> String {
 
 /// Who follows.
 struct Client {
+    site: Arc<Site>,
+    visitor: Visitor,
+    /// When it was looked last whether they may still be here.
+    looked: Instant,
     follow: Follow,
     behind: u64,
     /// What is said before anything else.
@@ -136,6 +153,13 @@ impl Client {
     async fn piece(&mut self) -> String {
         if let Some(first) = self.first.take() {
             return first;
+        }
+        if self.looked.elapsed() >= KEEP_ALIVE {
+            self.looked = Instant::now();
+            if !self.site.access.is_still_in(&self.visitor) {
+                self.is_over = true;
+                return message("bye", "{}");
+            }
         }
         if self.waiting.is_empty() {
             if let Some((from, to)) = self.follow.skip_when_behind(self.behind) {

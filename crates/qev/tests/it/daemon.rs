@@ -15,6 +15,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 pub(crate) struct Daemon {
     running: Running,
     told: BufReader<std::process::ChildStderr>,
+    /// Where its page is, when it has one: ADDRESS:PORT.
+    pub(crate) page: Option<String>,
 }
 
 impl Daemon {
@@ -29,8 +31,12 @@ impl Daemon {
         command.args(more).env("XDG_CONFIG_HOME", scratch.path("none")).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let told = BufReader::new(child.stderr.take().unwrap());
-        let mut daemon = Daemon { running: Running(child), told };
-        let line = daemon.line();
+        let mut daemon = Daemon { running: Running(child), told, page: None };
+        let mut line = daemon.line();
+        if let Some(page) = line.strip_prefix("qev: page at http://") {
+            daemon.page = page.trim_end().strip_suffix('/').map(str::to_owned);
+            line = daemon.line();
+        }
         assert!(line.starts_with("qev: listening at "), "{line}");
         daemon
     }

@@ -13,6 +13,7 @@ use super::disk::Disk;
 use super::stage::bold;
 use crate::bound;
 use crate::cli::attach_args::qemu::Qemu;
+use crate::daemon::control::client;
 use qev_link::{Client, ConnectError, ConnectOptions, ExecuteError, Target};
 use qev_qmp::{Json, Object, Value};
 use std::ffi::{OsStr, OsString};
@@ -133,7 +134,7 @@ impl Host {
         let output = made.map_err(|source| HostError::Folder { path: folder.clone(), source })?;
         let [serve, config_is] = ["serve", "--config"].map(OsStr::new);
         let serve = [serve, config_is, config.as_os_str(), "--attach".as_ref(), attach.as_os_str()];
-        let serve = serve.into_iter().chain(["--http", "none"].map(OsStr::new));
+        let serve = serve.into_iter().chain(["--http", "127.0.0.1:0"].map(OsStr::new));
         let daemon = start("qev serve", serve.chain(state), Stdio::null(), output.into())?;
         until_there(&attach, &log).await?;
 
@@ -145,6 +146,10 @@ impl Host {
         }
         let real = real_qemu(&folder, &attach).await;
         introduce(real.as_ref().map(|(_, version, _)| version.as_str()), stays)?;
+        if stays {
+            show_page(&folder).await?;
+        }
+        show("")?;
         let follow: [&OsStr; 4] = ["log".as_ref(), "-f".as_ref(), "-n".as_ref(), "1000".as_ref()];
         let follower = start("qev log", follow.into_iter().chain(state), Stdio::inherit(), Stdio::inherit())?;
         Ok(Host { folder, daemon, follower, machines, real })
@@ -198,7 +203,20 @@ fn introduce(real: Option<&str>, stays: bool) -> Result<(), HostError> {
     if stays {
         show("    Ctrl-C ends all of it.")?;
     }
-    show("")
+    Ok(())
+}
+
+/// The address that opens the page. It is for who sits here: it is not in what is piped into a file.
+async fn show_page(state_dir: &Path) -> Result<(), HostError> {
+    // A daemon that has no page has told why in its log, and the rest of the demo goes on.
+    match timeout(PATIENCE, client::page(state_dir)).await {
+        Ok(Ok(address)) => {
+            show("")?;
+            show(&bold("Open the page (this address works once):"))?;
+            show(&format!("    {address}"))
+        }
+        _ => show("    There is no page: serve.log says why."),
+    }
 }
 
 /// Starts a verb of our own, which ends when we do.

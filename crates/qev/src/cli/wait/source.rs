@@ -75,7 +75,7 @@ pub(super) async fn next_record(answers: &mut Answers) -> Result<Option<Box<Reco
         match answers.next().await? {
             Answer::Record(record) => return Ok(Some(record)),
             Answer::Problem(problem) => tell(&problem),
-            Answer::Machine(_) => {}
+            Answer::Machine(_) | Answer::Page(_) => {}
             Answer::End(_) => return Ok(None),
         }
     }

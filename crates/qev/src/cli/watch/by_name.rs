@@ -95,7 +95,7 @@ async fn relay(
                 }
             }
             Answer::Problem(problem) => tell(&problem),
-            Answer::Machine(_) => {}
+            Answer::Machine(_) | Answer::Page(_) => {}
             Answer::End(_) => return Err(NotWatched::Daemon(answers.gone())),
         }
     }

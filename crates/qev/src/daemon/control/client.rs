@@ -24,6 +24,8 @@ pub(crate) enum Answer {
     Record(Box<Record>),
     /// What is known of a machine.
     Machine(Machine),
+    /// An address that lets one in to the page.
+    Page(String),
     /// Something could not be read.
     Problem(String),
     /// That was all; the last number when the request came.
@@ -124,6 +126,18 @@ pub(crate) async fn machines(state_dir: &Path) -> Result<(Vec<Machine>, u64), As
     }
 }
 
+/// An address that lets one in to the page, once.
+pub(crate) async fn page(state_dir: &Path) -> Result<String, AskError> {
+    let mut answers = ask(state_dir, &Request::Page).await?;
+    loop {
+        match answers.next().await? {
+            Answer::Page(address) => return Ok(address),
+            Answer::End(_) => return Err(answers.gone()),
+            _ => {}
+        }
+    }
+}
+
 impl Answers {
     /// That the daemon ended.
     pub(crate) fn gone(&self) -> AskError {
@@ -155,6 +169,9 @@ fn answer(line: &str) -> Result<Answer, AskError> {
     }
     if line.starts_with("{\"problem\":") {
         return text("problem").map(Answer::Problem);
+    }
+    if line.starts_with("{\"address\":") {
+        return text("address").map(Answer::Page);
     }
     if line.starts_with("{\"machine\":") {
         let status = json()?;

@@ -20,6 +20,8 @@ pub(crate) enum Request {
     Machines,
     /// Whether anybody answers.
     Ping,
+    /// An address that lets one in to the page.
+    Page,
 }
 
 /// Which records are wanted, and in which order.
@@ -56,10 +58,10 @@ impl fmt::Display for NotARequest {
         match self {
             NotARequest::NotJson => f.write_str("not a request: expected an object such as {\"request\":\"ping\"}"),
             NotARequest::Unknown { request: None } => {
-                f.write_str("member 'request' is missing: expected log, machines or ping")
+                f.write_str("member 'request' is missing: expected log, machines, page or ping")
             }
             NotARequest::Unknown { request: Some(request) } => {
-                write!(f, "there is no request '{}': expected log, machines or ping", plain::name(request))
+                write!(f, "there is no request '{}': expected log, machines, page or ping", plain::name(request))
             }
             NotARequest::Member { member } => write!(
                 f,
@@ -95,10 +97,11 @@ impl Request {
             }
         });
         match (request.as_deref(), wrong) {
-            (Some("log" | "machines" | "ping"), Some(wrong)) => Err(wrong),
+            (Some("log" | "machines" | "page" | "ping"), Some(wrong)) => Err(wrong),
             (Some("log"), None) if log.follow && log.newest_first => Err(NotARequest::FollowNewestFirst),
             (Some("log"), None) => Ok(Request::Log(log)),
             (Some("machines"), None) => Ok(Request::Machines),
+            (Some("page"), None) => Ok(Request::Page),
             (Some("ping"), None) => Ok(Request::Ping),
             _ => Err(NotARequest::Unknown { request }),
         }
@@ -109,6 +112,7 @@ impl Request {
         match self {
             Request::Machines => "{\"request\":\"machines\"}\n".to_owned(),
             Request::Ping => "{\"request\":\"ping\"}\n".to_owned(),
+            Request::Page => "{\"request\":\"page\"}\n".to_owned(),
             Request::Log(log) => log.to_line(),
         }
     }

@@ -28,7 +28,7 @@ impl Daemon {
         let (recorder, running) = Recorder::start(journal).unwrap();
         let roster = Roster::default();
         let control = Control::bind(&scratch.0).unwrap();
-        tokio::spawn(control.serve(recorder.clone(), roster.clone()));
+        tokio::spawn(control.serve(recorder.clone(), roster.clone(), None));
         Daemon { scratch, recorder, roster, _running: running }
     }
 
@@ -113,10 +113,10 @@ async fn what_is_no_request_is_told_what_is_wrong_with_it() {
     for (request, expected) in [
         ("", r#"{"error":"not a request: expected an object such as {\"request\":\"ping\"}"}"#),
         ("[1]", r#"{"error":"not a request: expected an object such as {\"request\":\"ping\"}"}"#),
-        ("{}", r#"{"error":"member 'request' is missing: expected log, machines or ping"}"#),
+        ("{}", r#"{"error":"member 'request' is missing: expected log, machines, page or ping"}"#),
         (
             r#"{"request":"quit\u001b"}"#,
-            r#"{"error":"there is no request 'quit\\u{1b}': expected log, machines or ping"}"#,
+            r#"{"error":"there is no request 'quit\\u{1b}': expected log, machines, page or ping"}"#,
         ),
         (r#"{"request":"log","after":"x"}"#, r#"{"error":"member 'after' is not a whole number"}"#),
         (r#"{"request":"log","events":["["]}"#, r#"{"error":"member 'events' is not a list of patterns"}"#),
