@@ -75,6 +75,12 @@ pub const LIBVIRTD: Program = Program { name: "libvirtd", package: "libvirt-daem
 pub const LIBVIRT_QEMU: Program =
     Program { name: "libvirt's driver for QEMU", package: "libvirt-daemon-driver-qemu", find: libvirt_driver };
 
+/// Reads metrics, and tells whom it concerns.
+pub const PROMETHEUS: Program = Program { name: "prometheus", package: "prometheus", find: || in_path("prometheus") };
+
+/// Says what is wrong with metrics and rules.
+pub const PROMTOOL: Program = Program { name: "promtool", package: "prometheus", find: || in_path("promtool") };
+
 /// Everything that `cargo xtask test` needs beside Rust.
 pub const FOR_ALL_TESTS: &[Program] = &[
     QEMU,
@@ -94,6 +100,8 @@ pub const FOR_ALL_TESTS: &[Program] = &[
     VIRSH,
     LIBVIRTD,
     LIBVIRT_QEMU,
+    PROMETHEUS,
+    PROMTOOL,
 ];
 
 impl Program {

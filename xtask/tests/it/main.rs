@@ -17,4 +17,6 @@ mod live_parity;
 #[cfg(test)]
 mod power_cut;
 #[cfg(test)]
+mod prometheus;
+#[cfg(test)]
 mod run;

@@ -178,3 +178,117 @@ fn in_text_format(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::recorder::Recorder;
+    use crate::daemon::recorder::tests::{Scratch, event};
+    use crate::daemon::roster::{MachineStatus, Roster};
+    use qev_journal::{Journal, Options};
+    use qev_record::{Gap, Record};
+    use std::collections::BTreeSet;
+
+    /// What a daemon that has heard these records says.
+    async fn metrics(records: Vec<Record>, exposition: Exposition) -> String {
+        let scratch = Scratch::new();
+        let journal = Journal::open(&scratch.0, Options::default()).unwrap();
+        let (recorder, running) = Recorder::start(journal).unwrap();
+        let roster = Roster::default();
+        let at = Timestamp::from_micros(0);
+        roster.put(
+            "key",
+            MachineStatus::not_attached("held", "held", at, "/run/vm/held.qmp".to_owned(), "held".to_owned()),
+        );
+        let view = View::start(recorder.clone(), roster);
+        let outbox = recorder.outbox();
+        let last = u64::try_from(records.len()).unwrap();
+        for record in records {
+            outbox.put(record).await;
+        }
+        // The view follows: it is asked until it has caught up.
+        while recorder.figures().followers(last) != (1, 0) || recorder.last() < last {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let text = view.metrics(exposition);
+        running.stop().await;
+        text
+    }
+
+    /// A record of each kind that is counted.
+    fn all_kinds() -> Vec<Record> {
+        let at = Timestamp { seconds: 1_795_347_310, microseconds: 500_000 };
+        let line = br#"{"event": "BALLOON_CHANGE", "data": {"actual": 134217728}}"#;
+        let Ok(qev_qmp::Message::Event(balloon)) = qev_qmp::Message::decode(line) else { panic!("an event") };
+        let mut panic = event("web1", "GUEST_PANICKED", 1);
+        panic.received = at;
+        vec![
+            Record::event("h1", "web1", at, &balloon),
+            panic,
+            Record::gap("h1", "web1", at, Gap::default(), "not attached"),
+            Record::detached("h1", "web2", at, "killed"),
+        ]
+    }
+
+    /// The names of the metrics in an exposition, as it has them in its `TYPE` lines.
+    fn names(text: &str) -> BTreeSet<String> {
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        types.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    }
+
+    /// Words that begin as our metrics do.
+    fn mentioned(text: &str) -> BTreeSet<String> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let ours = words.filter(|word| word.starts_with("qev_"));
+        ours.map(|word| {
+            ["_bucket", "_sum", "_count"].iter().fold(word, |word, end| word.strip_suffix(end).unwrap_or(word))
+        })
+        .map(str::to_owned)
+        .collect()
+    }
+
+    #[tokio::test]
+    async fn rules_and_dashboard_ask_for_metrics_that_there_are() {
+        let known = names(&metrics(all_kinds(), Exposition::Text).await);
+        for (file, text) in [
+            ("qev.rules.yml", include_str!("../../../../../contrib/prometheus/qev.rules.yml")),
+            ("qev.json", include_str!("../../../../../contrib/grafana/qev.json")),
+        ] {
+            let mentioned = mentioned(text);
+            assert!(mentioned.len() > 5, "{file}: {mentioned:?}");
+            let unknown: Vec<_> = mentioned.difference(&known).collect();
+            assert!(unknown.is_empty(), "{file} asks for {unknown:?}, there are {known:?}");
+        }
+        qev_qmp::Json::parse(include_str!("../../../../../contrib/grafana/qev.json")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_scrape_says_what_there_is() {
+        let text = metrics(all_kinds(), Exposition::Text).await;
+        for line in [
+            "# TYPE qev_events_total counter",
+            r#"qev_events_total{machine="web1",event="GUEST_PANICKED",severity="critical"} 1"#,
+            r#"qev_gaps_total{machine="web1"} 1"#,
+            r#"qev_detached_total{machine="web2",severity="notice"} 1"#,
+            r#"qev_machines{state="held"} 1"#,
+            r#"qev_machines{state="attached"} 0"#,
+            r#"qev_machine_balloon_bytes{machine="web1"} 134217728"#,
+            r#"qev_machine_last_panic_timestamp_seconds{machine="web1"} 1795347310.5"#,
+            "qev_journal_last_seq 4",
+            "qev_journal_writable 1",
+            "qev_followers 1",
+            "qev_follower_lag_records 0",
+        ] {
+            assert!(text.lines().any(|known| known == line), "no {line} in {text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn open_metrics_ends_with_its_mark_and_names_counters_without_their_suffix() {
+        let text = metrics(all_kinds(), Exposition::OpenMetrics).await;
+        assert!(text.ends_with("\n# EOF\n") && text.contains("# TYPE qev_events counter\n"), "{text}");
+        let accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        assert_eq!(Exposition::accepted(accept), Exposition::OpenMetrics);
+        assert_eq!(Exposition::accepted("*/*"), Exposition::Text);
+    }
+}
