@@ -242,11 +242,18 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_guest_that_panicked_stands_still_and_is_the_worst_that_happened() {
+    fn a_guest_that_panicked_stands_still_until_it_is_continued_and_is_the_worst_that_happened() {
         let records = story(include_str!("../../../../qmp/tests/data/recordings/guest-panic.jsonl"));
-        let end = records.iter().position(|record| record.event == Some("SHUTDOWN".into())).unwrap();
-        let machine = fold(&records[..end]);
-        assert_eq!(machine.run_state.name(), Some("guest-panicked"));
+        // It panics, stops, is continued, is reset, and quits.
+        let until = |name: &str| {
+            let end = records.iter().position(|record| record.event == Some(name.into())).unwrap();
+            fold(&records[..=end])
+        };
+        assert_eq!(until("STOP").run_state.name(), Some("guest-panicked"));
+        assert_eq!(until("RESUME").run_state.name(), Some("running"));
+        let machine = fold(&records);
+        assert_eq!(machine.run_state.name(), Some("shutdown"));
+        assert!(machine.reset.is_some());
         let panic = machine.panic.as_ref().unwrap();
         assert_eq!(panic.word.as_deref(), Some("pause"));
         let worst = machine.hour.worst(machine.heard()).unwrap();
