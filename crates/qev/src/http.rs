@@ -30,6 +30,7 @@ mod metrics;
 mod page;
 mod problem;
 mod query;
+mod said;
 mod stream;
 
 use crate::config::Config;
@@ -44,6 +45,7 @@ use axum::routing::{get, post};
 use listen::{Listener, Running};
 use problem::Problem;
 use qev_qmp::Timestamp;
+use said::Said;
 use std::error::Error;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -71,6 +73,7 @@ pub(crate) struct Site {
     pub(crate) access: Arc<Access>,
     /// Names by which we may be asked for, beside those of this computer.
     hosts: Vec<String>,
+    said: Said,
     streams: Arc<Semaphore>,
     readers: Arc<Semaphore>,
 }
@@ -138,6 +141,7 @@ impl Http {
             recorder,
             access: Arc::clone(&access),
             hosts: http.hosts.clone(),
+            said: Said::default(),
             streams: Arc::new(Semaphore::new(STREAMS)),
             readers: Arc::new(Semaphore::new(READERS)),
         });

@@ -289,6 +289,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn no_header_panics_or_opens(host in "\\PC{0,40}", origin in "\\PC{0,40}", path in "/[a-z0-9/%.]{0,20}") {
             let status = status_at("127.0.0.1:7780", &format!("/api/v1/events{path}"), &[("host", &host), ("origin", &origin)]);

@@ -26,7 +26,6 @@ use qev_qmp::Object;
 use qev_qmp::json::print::{Layout, Order};
 use qev_record::{plain, time::to_rfc3339};
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -177,25 +176,14 @@ impl Client {
         let mut piece = String::new();
         while piece.len() < PIECE {
             let Some(item) = self.waiting.pop_front() else { break };
-            push(&mut piece, &item);
+            match item {
+                Item::Record(record) => piece.push_str(&self.site.said.of(&record)),
+                Item::Problem(problem) => {
+                    let data = Object::new().with("problem", plain::phrase(&problem).to_string());
+                    piece.push_str(&message("problem", &data.print(Order::Given, Layout::Line)));
+                }
+            }
         }
         piece
-    }
-}
-
-/// A record, whose line has no line end in it.
-fn push(piece: &mut String, item: &Item) {
-    match item {
-        Item::Record(record) => {
-            if let Some(seq) = record.seq {
-                // Writing to a String cannot fail.
-                let _ = writeln!(piece, "id: {seq}");
-            }
-            piece.push_str(&message("record", &record.to_line()));
-        }
-        Item::Problem(problem) => {
-            let data = Object::new().with("problem", plain::phrase(problem).to_string());
-            piece.push_str(&message("problem", &data.print(Order::Given, Layout::Line)));
-        }
     }
 }

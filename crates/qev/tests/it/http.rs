@@ -46,10 +46,7 @@ impl Site {
         let head =
             format!("GET /api/v1/stream{query} HTTP/1.1\r\nHost: {}\r\n{}{more}\r\n", self.address, self.bearer());
         stream.write_all(head.as_bytes()).unwrap();
-        let mut reader = BufReader::new(stream);
-        let answer = Answer::head(&mut reader);
-        assert_eq!(answer.status, 200, "{answer:?}");
-        Stream { body: BufReader::new(Chunked { reader, left: 0, is_over: false }) }
+        Stream::of(stream)
     }
 }
 
@@ -77,6 +74,8 @@ pub(crate) fn say(address: &str, request: &str) -> Answer {
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// The first line.
+    first: String,
     headers: Vec<(String, String)>,
     pub(crate) body: String,
 }
@@ -105,7 +104,10 @@ impl Answer {
             reader.read_line(&mut line).unwrap();
             let line = line.trim_end();
             match line.split_once(": ") {
-                _ if at == 0 => answer.status = line.split(' ').nth(1).expect("an answer").parse().unwrap(),
+                _ if at == 0 => {
+                    line.clone_into(&mut answer.first);
+                    answer.status = line.split(' ').nth(1).expect("an answer").parse().unwrap();
+                }
                 _ if line.is_empty() => break,
                 Some((name, value)) => answer.headers.push((name.to_owned(), value.to_owned())),
                 None => panic!("{line}"),
@@ -116,6 +118,13 @@ impl Answer {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The first line, and of the headers those that are expected, in the order in which they are.
+    pub(crate) fn head_with(&self, expected: &[String]) -> Vec<String> {
+        let names = expected.iter().skip(1).map_while(|line| line.split_once(": ").filter(|_| !line.starts_with('{')));
+        let header = |name: &str| format!("{name}: {}", self.header(name).unwrap_or("(there is none)"));
+        [self.first.clone()].into_iter().chain(names.map(|(name, _)| header(name))).collect()
     }
 
     /// The sentence of a problem, which this must be.
@@ -170,7 +179,23 @@ pub(crate) struct Sent {
     pub(crate) data: String,
 }
 
+impl Sent {
+    /// As it stood in the stream, but for the line behind it.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let id = self.id.map(|id| format!("id: {id}"));
+        id.into_iter().chain([format!("event: {}", self.event), format!("data: {}", self.data)]).collect()
+    }
+}
+
 impl Stream {
+    /// What is answered on a connection on which it was asked for.
+    pub(crate) fn of(stream: TcpStream) -> Stream {
+        let mut reader = BufReader::new(stream);
+        let answer = Answer::head(&mut reader);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        Stream { body: BufReader::new(Chunked { reader, left: 0, is_over: false }) }
+    }
+
     /// The next event; `None` at the end.
     pub(crate) fn next(&mut self) -> Option<Sent> {
         let mut sent = Sent::default();

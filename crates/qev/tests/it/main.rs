@@ -19,6 +19,7 @@ mod explain;
 mod handover;
 mod http;
 mod http_access;
+mod http_document;
 mod http_stream;
 mod log;
 mod log_of_a_daemon;

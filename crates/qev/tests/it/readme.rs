@@ -21,7 +21,14 @@ fn links(page: &str) -> Vec<&str> {
 
 #[test]
 fn every_link_leads_to_a_file() {
-    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/scenario.md"] {
+    for name in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "docs/scenario.md",
+        "docs/http-api.md",
+        "docs/configuration.md",
+    ] {
         let folder = root().join(name).parent().expect("a folder").to_owned();
         for link in links(&page(name)) {
             let file = link.split('#').next().unwrap_or_default();

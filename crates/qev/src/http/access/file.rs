@@ -318,9 +318,9 @@ mod tests {
     fn the_oldest_session_ends_for_one_more() {
         let scratch = Scratch::new();
         let tokens = Tokens::of(&scratch.0);
-        for n in 0..SESSIONS + 2 {
-            tokens.change(NOW, |all| all.push(entry(None, &n.to_string(), NOW))).unwrap();
-        }
+        let sessions = (0..SESSIONS + 1).map(|n| entry(None, &n.to_string(), NOW));
+        tokens.change(NOW, |all| all.extend(sessions)).unwrap();
+        tokens.change(NOW, |all| all.push(entry(None, "last", NOW))).unwrap();
         let left = tokens.read().unwrap();
         assert_eq!((left.len(), &left[0].hash), (SESSIONS, &Hash::of("2")));
     }
