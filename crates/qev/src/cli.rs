@@ -16,6 +16,7 @@ mod run;
 mod select;
 mod send;
 mod serve;
+mod share;
 pub(crate) mod simulate;
 mod wait;
 mod watch;
@@ -68,6 +69,8 @@ enum Verb {
     Page(page::Args),
     /// Keep every event of every machine in a journal: the daemon
     Serve(serve::Args),
+    /// Lend a monitor: one QEMU, many clients
+    Share(share::Args),
     /// Run a machine without QEMU, that emits the same events for the same reasons
     Simulate(simulate::Args),
     /// Play recordings as if they were a QEMU
@@ -98,6 +101,7 @@ impl Cli {
             Verb::Explain(args) => explain::run(&args),
             Verb::Page(args) => block_on(page::run(args)),
             Verb::Serve(args) => block_on(serve::run(args)),
+            Verb::Share(args) => block_on(share::run(args)),
             Verb::Simulate(args) => block_on(simulate::run(args)),
             Verb::Replay(args) => block_on(replay::run(args)),
             Verb::Bound(args) => crate::bound::run(&args),

@@ -9,12 +9,15 @@
 //! everything for ever.
 
 mod document;
-mod group;
+pub(crate) mod group;
 mod problem;
+mod share;
 mod show;
 mod values;
 
 pub(crate) use problem::{LoadError, Problem};
+pub(crate) use share::{Allow, Share, SharePolicy, User};
+pub(crate) use values::mode;
 
 use crate::places::Places;
 use qev_journal::{Options, Synchronous};
@@ -56,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) journal: Journal,
     /// Where the page and the API are.
     pub(crate) http: Http,
+    /// How monitors are shared.
+    pub(crate) share: Share,
 }
 
 /// Where the page and the API are, and by which names they are asked for.
@@ -141,6 +146,7 @@ impl Config {
             libvirt: Vec::new(),
             journal: Journal::default(),
             http: Http::default(),
+            share: Share::under(&places.run_dir),
         }
     }
 

@@ -23,6 +23,7 @@ mod readiness;
 pub(crate) mod recorder;
 pub(crate) mod roster;
 pub(crate) mod serve;
+pub(crate) mod share;
 pub(crate) mod source;
 pub(crate) mod systemd;
 pub(crate) mod tail;
@@ -33,6 +34,7 @@ use absence::Absences;
 use handover::Handover;
 use recorder::Recorder;
 use roster::Roster;
+use share::Shares;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -53,6 +55,8 @@ pub(crate) struct Daemon {
     pub(crate) told: Arc<Told>,
     /// Who keeps monitors open while the daemon is restarted.
     pub(crate) handover: Handover,
+    /// The monitors that are lent.
+    pub(crate) shares: Arc<Shares>,
     stop: watch::Receiver<bool>,
 }
 

@@ -4,10 +4,12 @@
 //! (`severity`, `summary`) and where it came from. What qev says of its own accord has another `kind` and never an
 //! `event`. As JSON a record is one line: see [`Record::to_line`] and [`Record::parse`].
 
+mod audit;
 mod line;
 mod read;
 mod state;
 
+pub use audit::Audit;
 pub use read::RecordError;
 
 use crate::meaning::Meaning;
@@ -84,6 +86,8 @@ pub enum Kind {
     Gap,
     /// What the machine said about itself when it was attached.
     State,
+    /// A client of a shared monitor had a command executed.
+    Audit,
     /// A kind that this version does not know.
     Other(Box<str>),
 }
@@ -97,6 +101,7 @@ impl Kind {
             Kind::Detached => "detached",
             Kind::Gap => "gap",
             Kind::State => "state",
+            Kind::Audit => "audit",
             Kind::Other(name) => name,
         }
     }
@@ -110,6 +115,7 @@ impl From<&str> for Kind {
             "detached" => Kind::Detached,
             "gap" => Kind::Gap,
             "state" => Kind::State,
+            "audit" => Kind::Audit,
             other => Kind::Other(other.into()),
         }
     }
@@ -192,6 +198,21 @@ impl Record {
         let Meaning { severity, sentence } = state::meaning(&data);
         let mut record = Record::new(Kind::State, host.into(), machine.into(), received, severity, sentence);
         record.data = Some(data);
+        record
+    }
+
+    /// A record that somebody had a command executed through a shared monitor. `data` is an object: `command`, its
+    /// `arguments` if it had any, `left_out` with their length in bytes when they are too long to be kept, `by` with the
+    /// `uid` and, if it is known, the `pid` of who wanted it, and `result`: `ok`, the class of QEMU's error, or `unanswered`.
+    pub fn audit(
+        host: impl Into<Arc<str>>,
+        machine: impl Into<Arc<str>>,
+        received: Timestamp,
+        audit: &Audit,
+    ) -> Record {
+        let (severity, summary) = (Severity::Notice, audit.sentence());
+        let mut record = Record::new(Kind::Audit, host.into(), machine.into(), received, severity, summary);
+        record.data = Some(audit.data());
         record
     }
 

@@ -42,6 +42,8 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     config.journal.fsync = !args.no_fsync;
     // What the command line says counts instead of what the file says.
     if let Some(dir) = args.state_dir {
+        // A daemon with a state of its own has sockets of its own too.
+        config.share.dir = dir.join("share");
         config.state_dir = dir;
     }
     if !args.attach.is_empty() {

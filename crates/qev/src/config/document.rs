@@ -2,6 +2,8 @@
 //!
 //! A value that is wrong costs itself, so that one look at the file shows all there is to mend.
 
+mod share;
+
 use super::{Attach, Config, Http, Journal, Machine, Problem, listen_address, values};
 use crate::places::Places;
 use qev_record::explain::suggest;
@@ -53,7 +55,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn config(&mut self, table: &DeTable<'_>, places: &Places) -> Config {
-        self.only(table, "", &["state-dir", "run-dir", "attach", "machine", "dial", "libvirt", "journal", "http"]);
+        self.only(
+            table,
+            "",
+            &["state-dir", "run-dir", "attach", "machine", "dial", "libvirt", "journal", "http", "share"],
+        );
         let mut places = places.clone();
         if let Some(folder) = self.value(table, "", "state-dir", values::path) {
             places.state_dir = folder;
@@ -73,6 +79,9 @@ impl Reader<'_> {
         }
         if let Some(http) = self.table(table, "http") {
             config.http = self.http(http);
+        }
+        if let Some(share) = self.table(table, "share") {
+            config.share = self.share(share, config.share.clone());
         }
         config
     }

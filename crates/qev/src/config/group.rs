@@ -1,7 +1,7 @@
 //! Groups of the system, by name or number. Names are looked up in `/etc/group`; where they are kept elsewhere (a
 //! directory service), `getent` asks.
 
-use super::Group;
+use super::{Group, User};
 use std::process::{Command, Stdio};
 
 /// The group that is called so, if there is one.
@@ -22,9 +22,48 @@ fn gid_in(file: &str, name: &str) -> Option<u32> {
 }
 
 fn ask(name: &str) -> Option<u32> {
-    let output =
-        Command::new("getent").args(["--", "group", name]).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    gid_in(&String::from_utf8_lossy(&output.stdout), name)
+    gid_in(&getent("group", name)?, name)
+}
+
+fn getent(database: &str, name: &str) -> Option<String> {
+    let mut getent = Command::new("getent");
+    getent.args(["--", database, name]).stdin(Stdio::null()).stderr(Stdio::null());
+    Some(String::from_utf8_lossy(&getent.output().ok()?.stdout).into_owned())
+}
+
+/// The user that is called so, if there is one.
+pub(super) fn find_user(name: &str) -> Option<User> {
+    let uid = match name.parse() {
+        Ok(uid) => Some(uid),
+        // A user's line is `name:password:uid:…`, so the number is where a group's is.
+        Err(_) => std::fs::read_to_string("/etc/passwd")
+            .ok()
+            .and_then(|file| gid_in(&file, name))
+            .or_else(|| gid_in(&getent("passwd", name)?, name)),
+    }?;
+    Some(User { name: name.to_owned(), uid })
+}
+
+/// The users that are in this group beside those whose first group it is.
+pub(crate) fn members(group: &Group) -> Vec<u32> {
+    let file = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let asked = getent("group", &group.name).unwrap_or_default();
+    let names = members_in(&file, group.gid).into_iter().chain(members_in(&asked, group.gid));
+    let mut members: Vec<u32> = names.filter_map(find_user).map(|user| user.uid).collect();
+    members.sort_unstable();
+    members.dedup();
+    members
+}
+
+fn members_in(file: &str, gid: u32) -> Vec<&str> {
+    let mut found = Vec::new();
+    for line in file.lines() {
+        let mut fields = line.split(':').skip(2);
+        if fields.next().and_then(|field| field.parse().ok()) == Some(gid) {
+            found.extend(fields.next().unwrap_or_default().split(',').filter(|name| !name.is_empty()));
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -38,6 +77,13 @@ mod tests {
         for no_group in ["", "no such group", "-1", "4294967296", "roo"] {
             assert_eq!(find(no_group), None, "{no_group}");
         }
+    }
+
+    #[test]
+    fn users_and_members_are_found() {
+        assert_eq!(find_user("root"), Some(User { name: "root".into(), uid: 0 }));
+        assert_eq!(find_user("no such user"), None);
+        assert_eq!(members_in("x\nkvm:x:106:a,b\nother:x:107:c\nkvm2:x:106:d\n", 106), ["a", "b", "d"]);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! A configuration as a file that says all of it: what `check-config` prints can be read again.
 
-use super::{Attach, Config, Http, Journal, values};
+use super::{Attach, Config, Http, Journal, Share, SharePolicy, values};
 use std::fmt::{self, Display, Formatter};
 
 /// Every value, the defaults too, as TOML.
 impl Display for Config {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Config { file: _, state_dir, run_dir, attach, machines, dial, libvirt, journal, http } = self;
+        let Config { file: _, state_dir, run_dir, attach, machines, dial, libvirt, journal, http, share } = self;
         writeln!(f, "state-dir = {}", quoted(&state_dir.to_string_lossy()))?;
         writeln!(f, "run-dir = {}", quoted(&run_dir.to_string_lossy()))?;
         writeln!(f, "dial = {}", list(dial))?;
@@ -25,7 +25,7 @@ impl Display for Config {
             writeln!(f, "\n[[machine]]\nname = {}", quoted(&machine.name))?;
             writeln!(f, "monitor = {}", quoted(&machine.monitor.to_string()))?;
         }
-        write!(f, "\n{journal}\n{http}")
+        write!(f, "\n{journal}\n{http}\n{share}")
     }
 }
 
@@ -34,6 +34,39 @@ impl Display for Http {
         let Http { listen, hosts, socket, is_default: _ } = self;
         let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
         writeln!(f, "[http]\nlisten = {}\nhosts = {}\nsocket = {socket}", list(&listen), list(hosts))
+    }
+}
+
+impl Display for Share {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Share { enabled, dir, mode, group, audit, policies } = self;
+        writeln!(f, "[share]\n# folder: {}", quoted(&dir.to_string_lossy()))?;
+        writeln!(f, "enabled = {enabled}\nmode = \"{mode:04o}\"\naudit = {audit}")?;
+        match group {
+            Some(group) => writeln!(f, "group = {}", quoted(&group.name))?,
+            None => writeln!(f, "# group: that of the process")?,
+        }
+        for SharePolicy { machine, user, group, allow, commands } in policies {
+            writeln!(f, "\n[[share.policy]]")?;
+            let names = [
+                ("machine", machine.as_deref()),
+                ("user", user.as_ref().map(|user| user.name.as_str())),
+                ("group", group.as_ref().map(|group| group.name.as_str())),
+            ];
+            for (key, name) in names {
+                if let Some(name) = name {
+                    writeln!(f, "{key} = {}", quoted(name))?;
+                }
+            }
+            writeln!(f, "allow = \"{}\"", allow.name())?;
+            if !commands.is_empty() {
+                writeln!(f, "commands = {}", list(commands))?;
+            }
+        }
+        if policies.is_empty() {
+            writeln!(f, "# policy: all who may open a socket may \"read\"")?;
+        }
+        Ok(())
     }
 }
 

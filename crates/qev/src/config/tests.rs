@@ -203,13 +203,14 @@ fn the_page_names_the_keys_that_there_are() {
         .collect();
     let known = "state-dir run-dir dial libvirt attach attach.path attach.mode attach.group machine machine.name \
                  machine.monitor journal journal.segment-size journal.segment-age journal.keep-size journal.keep-age http http.listen http.hosts \
-                 http.socket";
+                 http.socket share share.enabled share.mode share.group share.audit share.policy share.policy.machine \
+                 share.policy.user share.policy.group share.policy.allow share.policy.commands";
     assert_eq!(named, known.split_whitespace().collect::<Vec<_>>());
     for key in named {
         let (table, last) = key.rsplit_once('.').unwrap_or(("", key));
         let text = match table {
             "" => format!("{last} = 1"),
-            "journal" | "http" => format!("[{table}]\n{last} = 1"),
+            "journal" | "http" | "share" => format!("[{table}]\n{last} = 1"),
             _ => format!("[[{table}]]\n{last} = 1"),
         };
         let problems = read(&text).unwrap_err();

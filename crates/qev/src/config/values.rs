@@ -1,6 +1,6 @@
 //! What a value may be: sizes, durations, modes, paths, patterns. Each says what it expects.
 
-use super::{Group, group};
+use super::{Allow, Group, User, group};
 use crate::cli::duration;
 use qev_link::Target;
 use qev_machine::parse_size;
@@ -56,7 +56,7 @@ pub(super) fn age_text(age: Duration) -> String {
 }
 
 /// A file's mode: `"0660"`.
-pub(super) fn mode(text: &str) -> Result<u32, String> {
+pub(crate) fn mode(text: &str) -> Result<u32, String> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let octal = !digits.is_empty() && digits.len() <= 4 && digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
     octal.then(|| u32::from_str_radix(digits, 8).ok()).flatten().filter(|mode| *mode <= 0o777).ok_or_else(|| {
@@ -140,6 +140,26 @@ pub(super) fn libvirt(text: &str) -> Result<String, String> {
         "expected a libvirt URI such as \"qemu:///system\" or \"qemu+ssh://host/system\", not '{}'",
         text.escape_debug()
     ))
+}
+
+/// A name with `*`, `?` and `[…]`.
+pub(super) fn glob(text: &str) -> Result<String, String> {
+    text.parse::<Glob>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// What a client of a shared monitor may do.
+pub(super) fn allow(text: &str) -> Result<Allow, String> {
+    let all = [Allow::Events, Allow::Read, Allow::Operate];
+    all.into_iter()
+        .find(|allow| allow.name() == text)
+        .ok_or_else(|| format!("expected \"events\", \"read\" or \"operate\", not '{}'", text.escape_debug()))
+}
+
+/// A user that there is.
+pub(super) fn existing_user(text: &str) -> Result<User, String> {
+    group::find_user(text).ok_or_else(|| {
+        format!("expected a user of this system, by name or number; there is no '{}'", text.escape_debug())
+    })
 }
 
 /// A group that there is.

@@ -25,6 +25,7 @@ use super::identity::{Claims, Identity};
 use super::process::{Fate, PATIENCE, Process};
 use super::recorder::Outbox;
 use super::roster::{MachineStatus, Roster};
+use super::share::Who;
 use crate::printer::now;
 use farewell::Farewell;
 use qev_link::{Capacity, Client, ConnectOptions, EndReason, EventItem, Events};
@@ -126,6 +127,7 @@ async fn hold_on(monitor: Negotiated, back: Option<(Held, Kept, bool)>, daemon: 
     };
     machine.appear(&client, way, place, since);
     machine.begin(&daemon.absences, since, was_open, &how, &answers).await;
+    let lent = daemon.shares.lend(&client, &machine.who(&client), daemon);
     let fate = async {
         client.ended().await;
         // At once: its parent may take its status away any moment.
@@ -140,7 +142,10 @@ async fn hold_on(monitor: Negotiated, back: Option<(Held, Kept, bool)>, daemon: 
             None => false,
         }
     };
-    if let Some(farewell) = machine.listen(early, &mut events, fate, hand_over, daemon).await {
+    let farewell = machine.listen(early, &mut events, fate, hand_over, daemon).await;
+    // Nothing of ours waits for its clients.
+    lent.end();
+    if let Some(farewell) = farewell {
         machine.end(farewell, &daemon.absences).await;
     }
 }
@@ -174,6 +179,17 @@ impl Machine {
             note: None,
         };
         self.roster.put(&self.key, status);
+    }
+
+    /// Whose monitor it is, for those to whom it is lent.
+    fn who(&self, client: &Client) -> Who {
+        Who {
+            host: Arc::clone(&self.host),
+            machine: Arc::clone(&self.identity.machine),
+            machine_id: self.identity.machine_id.clone(),
+            session: self.session.clone(),
+            pid: client.peer().and_then(|peer| peer.pid),
+        }
     }
 
     /// The first records: since when it was away, that it is there, and how it is.

@@ -13,6 +13,7 @@ use super::discover::{self, Ours};
 use super::handover::Handover;
 use super::recorder::Recorder;
 use super::roster::Roster;
+use super::share::Shares;
 use super::source::dial_out::{self, Dial};
 use super::source::paths::{NotPaths, Paths};
 use super::source::{dial_in, libvirt, remote};
@@ -84,6 +85,7 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
         absences: Absences::default(),
         told: Arc::default(),
         handover: handover.clone(),
+        shares: Arc::new(Shares::new(config.share.clone())),
         stop: stopping,
     };
     let mut sockets = Vec::new();

@@ -34,6 +34,7 @@ mod scenario;
 mod send;
 mod serve;
 mod serve_under_load;
+mod share;
 mod simulate;
 mod slow_reader;
 mod validate;

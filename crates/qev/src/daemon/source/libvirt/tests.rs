@@ -64,6 +64,7 @@ impl Lab {
             absences,
             told: Arc::default(),
             handover: Handover::default(),
+            shares: Arc::new(crate::daemon::share::Shares::new(crate::config::Share::under(&folder))),
             stop: stopped,
         };
         let virsh = Virsh::new(program, uri);

@@ -1,0 +1,99 @@
+//! `qev share`: one monitor for many clients, without a daemon.
+
+use crate::config::Allow;
+use crate::daemon::share::policy::{Permit, Refusals, Ruled};
+use crate::daemon::share::{CLIENTS, MEMORY};
+use crate::exit::{Exit, Failure, tell};
+use crate::monitor::file_name;
+use qev_link::share::{Admission, Budget, Gate, Notice};
+use qev_link::{Access, Client, ConnectOptions, Peer, Share, Target};
+use qev_record::filter::Glob;
+use qev_record::plain;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A monitor serves one client. This holds it, and serves any number at another socket; each sees a QEMU: its greeting, a
+negotiation of its own, its own replies, and all events in their order:
+
+    qev share vm.sock --qmp shared.sock --allow operate --command 'device_*'
+
+By default a client may ask: a list of queries, and nothing that changes anything. Who may be a client the mode of the
+socket says. It ends with 4 when the machine goes away, with 0 on Ctrl-C.")]
+pub(crate) struct Args {
+    /// The monitor to be shared: unix:PATH, tcp:HOST:PORT, fd:N or a path
+    #[arg(value_parser = super::target())]
+    target: Target,
+
+    /// Serve clients at this socket
+    #[arg(long, value_name = "PATH")]
+    qmp: PathBuf,
+
+    /// What clients may do
+    #[arg(long, value_enum, default_value_t)]
+    allow: Allow,
+
+    /// With --allow operate, only commands that are called so, and queries; a glob, repeatable
+    #[arg(long, value_name = "GLOB")]
+    command: Vec<Glob>,
+
+    /// The mode of the socket's file, such as 0660: who may write to it may be a client; by default 0600
+    #[arg(long, value_name = "MODE", default_value = "0600", value_parser = crate::config::mode)]
+    mode: u32,
+}
+
+pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    if let Target::Machine(name) = &args.target {
+        let name = plain::name(name);
+        return Err(Failure::usage(format!(
+            "'{name}' is the name of a machine, which the daemon shares itself: give unix:PATH, tcp:HOST:PORT, fd:N or a path"
+        )));
+    }
+    if !args.command.is_empty() && args.allow != Allow::Operate {
+        return Err(Failure::usage("only --allow operate has a list of commands").about("--command"));
+    }
+    let failed = |error: std::io::Error| Failure::new(Exit::Failed, error).about("listening for signals");
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let (client, events) = Client::connect(&args.target, ConnectOptions::default()).await?;
+    drop(events);
+    let gate = Arc::new(AtTheDoor {
+        machine: file_name(&args.target).into(),
+        permit: Permit { allow: args.allow, commands: args.command },
+        refusals: Arc::default(),
+    });
+    let access = Access { mode: Some(args.mode), group: None };
+    let budget = Budget::new(MEMORY, CLIENTS);
+    let started = Share::start(&client, &args.qmp, access, gate, budget);
+    let mut share = started.map_err(|error| Failure::new(Exit::Failed, error))?;
+    tell(&format!("sharing {} at {}: {}", args.target, share.path().display(), args.allow.name()));
+    tokio::select! {
+        reason = share.ended() => {
+            tell(&format!("{}: {reason}", args.target));
+            Ok(Exit::Gone)
+        }
+        _ = interrupt.recv() => Ok(Exit::Done),
+        _ = terminate.recv() => Ok(Exit::Done),
+    }
+}
+
+/// Everyone may do the same.
+struct AtTheDoor {
+    machine: Arc<str>,
+    permit: Permit,
+    refusals: Arc<Refusals>,
+}
+
+impl Gate for AtTheDoor {
+    fn admit(&self, peer: Peer) -> Result<Admission, String> {
+        let (machine, refusals) = (Arc::clone(&self.machine), Arc::clone(&self.refusals));
+        let policy = Arc::new(Ruled { machine, peer, permit: self.permit.clone(), refusals });
+        Ok(Admission { policy, audit: None })
+    }
+
+    fn notice(&self, notice: Notice) {
+        tell(&notice.to_string());
+    }
+}

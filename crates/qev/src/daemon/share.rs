@@ -1,0 +1,219 @@
+//! The monitors that the daemon lends: one socket a machine, `share/<name>.qmp` in the run folder, while it is attached.
+//!
+//! ```text
+//!   machine's task ── attached ──► Shares::lend ──► Share (qev-link) ◄── clients
+//!                                     │                 │ Gate: the first policy that fits the peer, else `read`
+//!                                     │                 └ audit ──► records, through an outbox of its own
+//!   machine's task ── detached ──► Lent dropped: every client gets the last event, then the socket is gone
+//! ```
+//!
+//! The subscription is there only while a client is; the machine's own records never wait for one.
+
+mod audit;
+pub(crate) mod policy;
+mod read_list;
+
+use super::Daemon;
+use crate::config::{Share as Config, group};
+use crate::exit::tell;
+use policy::{Permit, Refusals, Ruled};
+use qev_link::share::{Admission, Audited, Budget, Gate, Notice};
+use qev_link::{Access, Client, Peer, Share, StartError};
+use qev_record::filter::Glob;
+use qev_record::plain;
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// How much memory the clients of all machines may take together, and how many there may be.
+pub(crate) const MEMORY: usize = 64 << 20;
+pub(crate) const CLIENTS: usize = 4096;
+
+/// How long a name may be in a file's name; what is behind it is left out.
+const LONGEST_NAME: usize = 64;
+
+/// What all machines' shared monitors have in common.
+#[derive(Debug)]
+pub(crate) struct Shares {
+    config: Config,
+    rules: Vec<Rule>,
+    budget: Arc<Budget>,
+    refusals: Arc<Refusals>,
+}
+
+/// A policy of the configuration, ready to be asked.
+#[derive(Clone, Debug)]
+struct Rule {
+    machine: Option<Glob>,
+    user: Option<u32>,
+    /// The group's number, and its members beside those whose first group it is.
+    group: Option<(u32, Vec<u32>)>,
+    permit: Permit,
+}
+
+/// Whose monitor it is, as its records say it.
+#[derive(Clone, Debug)]
+pub(crate) struct Who {
+    pub(crate) host: Arc<str>,
+    pub(crate) machine: Arc<str>,
+    pub(crate) machine_id: Option<Arc<str>>,
+    pub(crate) session: Option<Arc<str>>,
+    pub(crate) pid: Option<u32>,
+}
+
+/// A monitor that is lent. When this is dropped the socket is gone, at once.
+#[derive(Debug)]
+pub(crate) struct Lent(Option<Share>);
+
+impl Shares {
+    /// As configured. The members of groups are looked up now.
+    pub(crate) fn new(config: Config) -> Shares {
+        let rules = config.policies.iter().map(|policy| Rule {
+            machine: policy.machine.as_ref().and_then(|glob| glob.parse().ok()),
+            user: policy.user.as_ref().map(|user| user.uid),
+            group: policy.group.as_ref().map(|group| (group.gid, group::members(group))),
+            permit: Permit {
+                allow: policy.allow,
+                commands: policy.commands.iter().filter_map(|glob| glob.parse().ok()).collect(),
+            },
+        });
+        Shares { rules: rules.collect(), config, budget: Budget::new(MEMORY, CLIENTS), refusals: Arc::default() }
+    }
+
+    /// Shares a machine's monitor, if monitors are. What is in the way is told; the machine is held all the same.
+    pub(crate) fn lend(&self, client: &Client, who: &Who, daemon: &Daemon) -> Lent {
+        if !self.config.enabled {
+            return Lent(None);
+        }
+        let audit = self.config.audit.then(|| {
+            let (audit, audited) = mpsc::channel(audit::ROOM);
+            let (outbox, who, daemon) = (daemon.recorder.outbox(), who.clone(), daemon.clone());
+            tokio::spawn(async move {
+                // The daemon does not end before all is kept.
+                let _daemon = daemon;
+                audit::keep(audited, who, outbox).await;
+            });
+            audit
+        });
+        match self.start(client, who, audit) {
+            Ok(share) => Lent(Some(share)),
+            Err(error) => {
+                let why = std::error::Error::source(&error).map_or(String::new(), |why| format!(": {why}"));
+                daemon.told.once(&format!("{} is not shared: {error}{why}", plain::name(&who.machine)));
+                Lent(None)
+            }
+        }
+    }
+
+    fn start(&self, client: &Client, who: &Who, audit: Option<mpsc::Sender<Audited>>) -> Result<Share, StartError> {
+        self.make_folder()?;
+        let access = Access { mode: Some(self.config.mode), group: self.config.group.as_ref().map(|group| group.gid) };
+        let gate = Arc::new(AtTheDoor {
+            machine: Arc::clone(&who.machine),
+            rules: self.rules.iter().filter(|rule| rule.is_for(&who.machine)).cloned().collect(),
+            refusals: Arc::clone(&self.refusals),
+            audit,
+        });
+        let name = file_name(&who.machine);
+        let start = |name: String| {
+            let path = self.config.dir.join(name);
+            Share::start(client, &path, access, gate.clone(), Arc::clone(&self.budget))
+        };
+        match (start(format!("{name}.qmp")), who.pid) {
+            // Two of one name are two.
+            (Err(StartError::InUse { .. }), Some(pid)) => start(format!("{name}-{pid}.qmp")),
+            (started, _) => started,
+        }
+    }
+
+    /// Who may come to a socket must be let through its folder.
+    fn make_folder(&self) -> Result<(), StartError> {
+        let path = &self.config.dir;
+        let failed = |source| StartError::Io { path: path.clone(), source };
+        let is_there = path.is_dir();
+        DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(failed)?;
+        if !is_there {
+            let mode = if self.config.mode & 0o007 == 0 { 0o750 } else { 0o755 };
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
+            if let Some(group) = &self.config.group {
+                chown(path, None, Some(group.gid)).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Lent {
+    /// The machine has left: its clients get what they still have to get, and nobody waits for them.
+    pub(crate) fn end(self) {
+        if let Some(mut share) = self.0 {
+            tokio::spawn(async move { share.ended().await });
+        }
+    }
+}
+
+impl Rule {
+    fn is_for(&self, machine: &str) -> bool {
+        self.machine.as_ref().is_none_or(|glob| glob.matches(machine))
+    }
+
+    fn fits(&self, peer: Peer) -> bool {
+        let user = self.user.is_none_or(|uid| uid == peer.uid);
+        let group = self.group.as_ref();
+        user && group.is_none_or(|(gid, members)| *gid == peer.gid || members.contains(&peer.uid))
+    }
+}
+
+/// Who looks at the clients of one machine's monitor.
+struct AtTheDoor {
+    machine: Arc<str>,
+    rules: Vec<Rule>,
+    refusals: Arc<Refusals>,
+    audit: Option<mpsc::Sender<Audited>>,
+}
+
+impl Gate for AtTheDoor {
+    fn admit(&self, peer: Peer) -> Result<Admission, String> {
+        let rule = self.rules.iter().find(|rule| rule.fits(peer));
+        let permit = rule.map(|rule| rule.permit.clone()).unwrap_or_default();
+        let (machine, refusals) = (Arc::clone(&self.machine), Arc::clone(&self.refusals));
+        let policy = Arc::new(Ruled { machine, peer, permit, refusals });
+        Ok(Admission { policy, audit: self.audit.clone() })
+    }
+
+    fn notice(&self, notice: Notice) {
+        tell(&format!("{}: its shared monitor: {notice}", plain::name(&self.machine)));
+    }
+}
+
+/// A name as the name of a file: what is no letter, digit, `.`, `_` or `-`, and a `.` at the beginning, is `%XX`.
+fn file_name(machine: &str) -> String {
+    let mut name = String::new();
+    for (i, byte) in machine.bytes().enumerate() {
+        if name.len() >= LONGEST_NAME {
+            break;
+        }
+        let is_plain = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') || (byte == b'.' && i > 0);
+        match is_plain {
+            true => name.push(char::from(byte)),
+            false => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_name_is_a_file_in_its_folder() {
+        for (machine, expected) in
+            [("web1", "web1"), ("../x", "%2E.%2Fx"), ("a b\u{e9}", "a%20b%C3%A9"), ("", ""), ("-", "-")]
+        {
+            assert_eq!(file_name(machine), expected);
+        }
+        assert!(file_name(&"/".repeat(500)).len() <= LONGEST_NAME + 3);
+    }
+}
