@@ -1,17 +1,19 @@
 //! `cargo xtask bench daemon`: what the daemon costs, from a machine's socket to the disk and to a follower.
 //!
-//! Three questions, each with a daemon of its own on a fresh journal:
+//! Four questions, each with a daemon of its own on a fresh journal:
 //!
 //! * [`ingest`]: a hundred machines write as fast as they can; how long until all is on disk, beside a bare loop that
 //!   inserts the same rows with `rusqlite`;
 //! * [`latency`]: from a machine's write to a follower's line, when it is quiet;
 //! * [`fleet`]: thousands of simulated machines that dial in and emit an event a second each: CPU, memory a machine, and
-//!   whether all is recorded.
+//!   whether all is recorded;
+//! * [`stream`]: a thousand clients that follow over HTTP: CPU, memory, and whether each gets all.
 
 mod fleet;
 mod ingest;
 mod latency;
 mod machine;
+mod stream;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -34,7 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub(crate) fn run(qev: &Path) -> Result<(), Error> {
     ingest::run(qev)?;
     latency::run(qev)?;
-    fleet::run(qev)
+    fleet::run(qev)?;
+    stream::run(qev)
 }
 
 /// `qev serve` on a journal of its own.
@@ -46,9 +49,14 @@ struct Daemon {
 
 impl Daemon {
     fn start(qev: &Path) -> Result<Daemon, Error> {
+        Daemon::start_with(qev, "none")
+    }
+
+    /// With a page at this address.
+    fn start_with(qev: &Path, http: &str) -> Result<Daemon, Error> {
         let scratch = Scratch::new()?;
         let mut command = process::bound_to_us(qev)?;
-        command.args(["serve", "--http", "none"]).arg("--state-dir").arg(scratch.file("state"));
+        command.args(["serve", "--http", http]).arg("--state-dir").arg(scratch.file("state"));
         command.arg("--attach").arg(scratch.socket("attach.sock")?);
         let log = scratch.file("serve.log");
         let log = || File::options().create(true).append(true).open(&log);

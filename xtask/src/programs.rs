@@ -69,7 +69,7 @@ pub const SCRIPT: Program = Program { name: "script", package: "bsdutils", find:
 pub const VIRSH: Program = Program { name: "virsh", package: "libvirt-clients", find: || in_path("virsh") };
 
 /// Manages machines.
-pub const LIBVIRTD: Program = Program { name: "libvirtd", package: "libvirt-daemon", find: libvirtd };
+pub const LIBVIRTD: Program = Program { name: "libvirtd", package: "libvirt-daemon", find: || in_sbin("libvirtd") };
 
 /// The part of libvirt that starts QEMUs.
 pub const LIBVIRT_QEMU: Program =
@@ -80,6 +80,15 @@ pub const PROMETHEUS: Program = Program { name: "prometheus", package: "promethe
 
 /// Says what is wrong with metrics and rules.
 pub const PROMTOOL: Program = Program { name: "promtool", package: "prometheus", find: || in_path("promtool") };
+
+/// Stands in front of the daemon, with TLS.
+pub const NGINX: Program = Program { name: "nginx", package: "nginx-light", find: || in_sbin("nginx") };
+
+/// Makes a certificate for a test.
+pub const OPENSSL: Program = Program { name: "openssl", package: "openssl", find: || in_path("openssl") };
+
+/// Another client of the HTTP API.
+pub const CURL: Program = Program { name: "curl", package: "curl", find: || in_path("curl") };
 
 /// Everything that `cargo xtask test` needs beside Rust.
 pub const FOR_ALL_TESTS: &[Program] = &[
@@ -102,6 +111,9 @@ pub const FOR_ALL_TESTS: &[Program] = &[
     LIBVIRT_QEMU,
     PROMETHEUS,
     PROMTOOL,
+    NGINX,
+    OPENSSL,
+    CURL,
 ];
 
 impl Program {
@@ -165,9 +177,9 @@ fn mkfs() -> Option<PathBuf> {
     in_path("mkfs.ext4").or_else(|| Some(PathBuf::from("/usr/sbin/mkfs.ext4")).filter(|path| path.is_file()))
 }
 
-/// It stands where only root looks for programs.
-fn libvirtd() -> Option<PathBuf> {
-    in_path("libvirtd").or_else(|| Some(PathBuf::from("/usr/sbin/libvirtd")).filter(|path| path.is_file()))
+/// One that stands where only root looks for programs.
+fn in_sbin(name: &str) -> Option<PathBuf> {
+    in_path(name).or_else(|| Some(Path::new("/usr/sbin").join(name)).filter(|path| path.is_file()))
 }
 
 fn libvirt_driver() -> Option<PathBuf> {

@@ -19,4 +19,6 @@ mod power_cut;
 #[cfg(test)]
 mod prometheus;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod run;

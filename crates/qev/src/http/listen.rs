@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -42,6 +43,9 @@ const LINGER_BYTES: u64 = 1 << 20;
 
 /// How long it is waited when there are no descriptors left for a client.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// How long a client over the network may leave what was sent to it where it is, in milliseconds.
+const TAKEN_WITHIN: u32 = 300_000;
 
 /// What who comes too late is told.
 const FULL: &[u8] =
@@ -161,6 +165,8 @@ impl Server {
         if let Ok(ours) = stream.local_addr() {
             // Answers are written whole: there is nothing to wait for.
             let _ = stream.set_nodelay(true);
+            // What is sent and not taken keeps a place that somebody else may want.
+            let _ = set_tcp_user_timeout(&stream, TAKEN_WITHIN);
             tokio::spawn(self.connection(stream, Peer::Tcp { ours }));
         }
         true
@@ -180,7 +186,11 @@ impl Server {
             linger(stream).await;
             return;
         };
-        linger(self.converse(stream, peer).await).await;
+        let stream = self.converse(stream, peer).await;
+        // At the end of the daemon nobody waits for a client that does not read.
+        if !*self.stopping.borrow() {
+            linger(stream).await;
+        }
     }
 
     /// Answers request after request, until one of us has enough.
