@@ -7,15 +7,15 @@
 //! ```
 
 use super::Site;
+use super::machines::{Segment, sequence_number};
 use super::problem::Problem;
 use super::query::{FILTERS, Parameters};
 use crate::daemon::follow::{Item, Pages, Wanted, up_to};
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use qev_journal::Query;
 use qev_qmp::json::print::string;
-use qev_record::plain;
 use std::sync::Arc;
 
 /// How many records a page has when nobody says, and at most.
@@ -99,12 +99,11 @@ pub(crate) async fn events(State(site): State<Arc<Site>>, RawQuery(query): RawQu
 /// One record.
 pub(crate) async fn event(
     State(site): State<Arc<Site>>,
-    Path(seq): Path<String>,
+    seq: Segment,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Parameters::of(query.as_deref()).end(&[])?;
-    let wrong = || Problem::wrong(format!("'{}' is no sequence number: expected a whole number", plain::name(&seq)));
-    let number: u64 = seq.parse().map_err(|_| wrong())?;
+    let number = sequence_number(seq)?;
     let turn = site.turn().await?;
     let query = Query {
         after: Some(number.saturating_sub(1)),

@@ -7,6 +7,7 @@ use crate::daemon::identity::Identity;
 use crate::daemon::view::list::Which;
 use crate::daemon::view::timeline::{Asked, MOST_POINTS, POINTS};
 use crate::printer::now;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -29,9 +30,10 @@ pub(crate) async fn machines(State(site): State<Arc<Site>>, RawQuery(query): Raw
 /// One machine.
 pub(crate) async fn machine(
     State(site): State<Arc<Site>>,
-    Path(name): Path<String>,
+    name: Segment,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
+    let name = segment(name)?;
     let mut parameters = Parameters::of(query.as_deref());
     let which = which(&mut parameters)?;
     parameters.end(&["machine_id", "session"])?;
@@ -41,9 +43,10 @@ pub(crate) async fn machine(
 /// A machine over time.
 pub(crate) async fn timeline(
     State(site): State<Arc<Site>>,
-    Path(name): Path<String>,
+    name: Segment,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
+    let name = segment(name)?;
     let mut parameters = Parameters::of(query.as_deref());
     let which = which(&mut parameters)?;
     let (since, until) = span(parameters.time("since")?, parameters.time("until")?)?;
@@ -59,6 +62,21 @@ pub(crate) async fn timeline(
         text
     });
     text.await.map(json)
+}
+
+/// A part of an address that says which one.
+pub(super) type Segment = Result<Path<String>, PathRejection>;
+
+pub(super) fn segment(segment: Segment) -> Result<String, Problem> {
+    let wrong = |_| Problem::wrong("the address is no UTF-8 text behind its '%': encode it as UTF-8");
+    segment.map(|Path(text)| text).map_err(wrong)
+}
+
+/// The sequence number that an address has.
+pub(super) fn sequence_number(seq: Segment) -> Result<u64, Problem> {
+    let seq = segment(seq)?;
+    let wrong = |_| Problem::wrong(format!("'{}' is no sequence number: expected a whole number", plain::name(&seq)));
+    seq.parse().map_err(wrong)
 }
 
 fn which(parameters: &mut Parameters) -> Result<Which, Problem> {

@@ -20,6 +20,7 @@ mod handover;
 mod http;
 mod http_access;
 mod http_document;
+mod http_machines;
 mod http_stream;
 mod log;
 mod log_of_a_daemon;

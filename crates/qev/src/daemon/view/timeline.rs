@@ -76,13 +76,17 @@ impl View {
         let reader = self.recorder.reader();
         let kinds = ["attached", "detached", "gap", "state"];
         let past = |since, until| Past { reader, identity, since, until, events: &TELLING, kinds: &kinds };
-        let (mut records, mut bytes, mut first) = (Vec::new(), 0_usize, None);
+        let (mut records, mut balloon, mut bytes, mut first) = (Vec::new(), Vec::new(), 0_usize, None);
         let last = self.recorder.last();
         let mut is_complete = past(Some(asked.since), Some(asked.until)).read(last, |record| {
-            bytes = bytes.saturating_add(weight(&record));
             first = record.seq;
-            records.push(record);
-            records.len() < RECORDS && bytes < BYTES
+            // A balloon may move every second for days: of its records only the points are kept.
+            balloon.extend(point(&record));
+            if !is_balloon_only(&record) {
+                bytes = bytes.saturating_add(weight(&record));
+                records.push(record);
+            }
+            records.len().saturating_add(balloon.len()) < RECORDS && bytes < BYTES
         });
         let mut before = Vec::new();
         let older = first.map_or(last, |first| first.saturating_sub(1));
@@ -92,6 +96,7 @@ impl View {
             before.len() < BEFORE && !tells_all
         });
         let mut lanes = Lanes::new(asked, &before);
+        lanes.balloon.extend(balloon.into_iter().rev());
         for record in records.iter().rev() {
             lanes.hear(record, asked.points);
         }
@@ -121,10 +126,6 @@ impl Lanes {
     fn hear(&mut self, record: &Record, points: usize) {
         let at = At { seq: record.seq, received: record.received };
         self.run_state(record, at, points);
-        if let Some(value) = balloon_of(record) {
-            // Thinned out at the end: it is kept small enough until then.
-            self.balloon.push(Point { at, value });
-        }
         match &record.kind {
             Kind::Gap => {
                 let gap = Members::new()
@@ -276,6 +277,15 @@ fn follow(state: &mut RunState, record: &Record) {
         Kind::Detached => *state = RunState::default(),
         _ => {}
     }
+}
+
+fn point(record: &Record) -> Option<Point<i64>> {
+    let at = At { seq: record.seq, received: record.received };
+    balloon_of(record).map(|value| Point { at, value })
+}
+
+fn is_balloon_only(record: &Record) -> bool {
+    record.event.as_ref().is_some_and(|event| event.as_str() == "BALLOON_CHANGE")
 }
 
 fn balloon_of(record: &Record) -> Option<i64> {
