@@ -24,6 +24,8 @@ pub struct Report {
     pub holes: Vec<(u64, u64)>,
     /// Damaged segments that were set aside.
     pub set_aside: Vec<PathBuf>,
+    /// How many numbers have no record any more because a machine had more than its share. Gaps tell which.
+    pub dropped: u64,
 }
 
 /// What was found in one segment.
@@ -42,6 +44,8 @@ pub struct SegmentReport {
     pub span: Option<(u64, u64)>,
     /// What is wrong with it, a sentence each.
     pub problems: Vec<Box<str>>,
+    /// When it was rewritten to make room: its last number, and how many of its numbers have no record any more.
+    pub rewritten: Option<(u64, u64)>,
 }
 
 impl Report {
@@ -72,6 +76,13 @@ impl fmt::Display for Report {
                 write!(f, "\nrecords {first} to {last} are missing")?;
             }
         }
+        if self.dropped > 0 {
+            write!(
+                f,
+                "\n{} records of machines that had more than their share were let go: gaps tell which",
+                self.dropped
+            )?;
+        }
         for path in &self.set_aside {
             write!(f, "\n{}: a damaged segment that was set aside", path.display())?;
         }
@@ -92,7 +103,8 @@ impl Reader {
         report.set_aside = set_aside.into_iter().map(|entry| entry.path).collect();
         let mut last = None;
         for entry in self.segments()? {
-            let mut numbers = Numbers { last, holes: &mut report.holes, double: None };
+            let mut holes = Vec::new();
+            let mut numbers = Numbers { last, holes: &mut holes, double: None };
             let mut segment = SegmentReport {
                 path: entry.path.clone(),
                 bytes: contents::bytes_of(&entry.path),
@@ -108,6 +120,7 @@ impl Reader {
                 segment.problem(format!("record {double} is in an older segment, too"));
             }
             last = numbers.last;
+            last = last.max(segment.take_holes(holes, entry.first, &mut report));
             report.segments.push(segment);
         }
         Ok(report)
@@ -115,6 +128,25 @@ impl Reader {
 }
 
 impl SegmentReport {
+    /// Holes in a segment that was rewritten were made on purpose, if they are as many as it says. Gives back the last
+    /// number that it answers for.
+    fn take_holes(&mut self, holes: Vec<(u64, u64)>, first: u64, report: &mut Report) -> Option<u64> {
+        let Some((last, without)) = self.rewritten else {
+            report.holes.extend(holes);
+            return None;
+        };
+        // What is missing before it is not its own.
+        let before = holes.iter().filter(|(from, _)| *from < first).map(|(from, to)| (*from, (*to).min(first - 1)));
+        report.holes.extend(before);
+        let numbers = last.saturating_sub(first).saturating_add(1);
+        let missing = numbers.saturating_sub(self.records);
+        if missing != without {
+            self.problem(format!("{missing} of its numbers have no record, and {without} of them were let go"));
+        }
+        report.dropped = report.dropped.saturating_add(without);
+        Some(last)
+    }
+
     fn problem(&mut self, problem: impl Into<Box<str>>) {
         if self.problems.len() < PROBLEMS {
             self.problems.push(problem.into());
@@ -195,6 +227,8 @@ fn check(entry: &Entry, report: &mut SegmentReport, numbers: &mut Numbers<'_>) -
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
     let number = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok());
+    let rewritten = store::compaction(&db)?;
+    report.rewritten = rewritten.and_then(|(last, without)| number(Some(last)).zip(number(Some(without))));
     if number(Some(said.0)) != Some(entry.first) {
         report.problem(format!("by its content its first sequence number is {}", said.0));
     }

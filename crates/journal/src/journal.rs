@@ -1,18 +1,21 @@
 //! The writer: one for a directory, owned by one thread.
 
+use crate::compact;
 use crate::contents::{self, Entry};
 use crate::error::{AppendError, OpenError, SegmentError};
 use crate::lock::Lock;
 use crate::options::Options;
 use crate::recover::{self, End, Finding};
-use crate::retain::{self, Retained};
+use crate::retain::{Retained, Retention};
 use crate::segment::{RECORDS_A_SEGMENT, Segment};
 use crate::shallow;
 use crate::store;
 use qev_qmp::Timestamp;
 use qev_record::Record;
+use std::borrow::Borrow;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The right and the means to append to a journal.
@@ -32,6 +35,7 @@ pub struct Journal {
     /// Segments that are complete and could not be made single files yet, because somebody was reading them.
     unsealed: Vec<PathBuf>,
     findings: Vec<Finding>,
+    retention: Retention,
     _lock: Lock,
 }
 
@@ -57,6 +61,7 @@ impl Journal {
             newest: None,
             unsealed: Vec::new(),
             findings: Vec::new(),
+            retention: Retention::default(),
             _lock: lock,
         };
         journal.recover()?;
@@ -95,12 +100,35 @@ impl Journal {
     /// When they cannot be written, because the disk is full for example: then none of them is kept, none has a number,
     /// and a later call may succeed.
     pub fn append(&mut self, records: &mut [Record]) -> Result<(), AppendError> {
-        let Some(oldest) = records.first() else { return Ok(()) };
+        records.iter_mut().for_each(shallow::make);
+        let first = self.append_all(records)?;
+        for (seq, record) in (first..).zip(records) {
+            record.seq = Some(seq);
+        }
+        Ok(())
+    }
+
+    /// Appends records that others have, too. Gives back the number of the first; the others' follow. The records
+    /// themselves have none afterwards.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::append`].
+    pub fn append_shared(&mut self, records: &mut [Arc<Record>]) -> Result<u64, AppendError> {
+        for record in records.iter_mut().filter(|record| shallow::is_needed(record)) {
+            shallow::make(Arc::make_mut(record));
+        }
+        self.append_all(records)
+    }
+
+    /// Appends records; gives back the number of the first.
+    fn append_all(&mut self, records: &[impl Borrow<Record>]) -> Result<u64, AppendError> {
+        let first = u64::try_from(self.next).unwrap_or_default();
+        let Some(oldest) = records.first() else { return Ok(first) };
         let count = i64::try_from(records.len()).ok().filter(|n| n.unsigned_abs() <= RECORDS_A_SEGMENT);
         let count = count.ok_or(AppendError::TooMany { records: records.len() })?;
         let next = self.next.checked_add(count).ok_or(AppendError::NoNumbers)?;
-        let now = oldest.received;
-        records.iter_mut().for_each(shallow::make);
+        let now = oldest.borrow().received;
         if let Err(damaged) = self.write(now, count, records)? {
             self.set_aside(&damaged).map_err(AppendError::Segment)?;
             // The new segment is empty: this is no damage that was there before.
@@ -109,11 +137,16 @@ impl Journal {
                 .map_err(|problem| AppendError::Segment(SegmentError::damaged(problem).while_opening(&path)))?;
         }
         debug_assert_eq!(self.next, next);
-        Ok(())
+        Ok(first)
     }
 
     /// Writes a group; in the inner error is what damage was met in the newest segment.
-    fn write(&mut self, now: Timestamp, count: i64, records: &mut [Record]) -> Result<Result<(), String>, AppendError> {
+    fn write(
+        &mut self,
+        now: Timestamp,
+        count: i64,
+        records: &[impl Borrow<Record>],
+    ) -> Result<Result<(), String>, AppendError> {
         let next = self.next;
         let segment = match self.ready(now, count) {
             Ok(segment) => segment,
@@ -121,16 +154,13 @@ impl Journal {
             Err((path, error)) => return Err(AppendError::Segment(error.while_opening(&path))),
         };
         let path = segment.path.clone();
-        if let Err(error) = segment.append((next..).zip(records.iter())) {
+        if let Err(error) = segment.append((next..).zip(records.iter().map(Borrow::borrow))) {
             self.newest = None;
             return match SegmentError::from(error) {
                 SegmentError::Damaged(problem) => Ok(Err(problem)),
                 SegmentError::Sqlite(source) => Err(AppendError::Store { path, source }),
                 other => Err(AppendError::Segment(other.while_opening(&path))),
             };
-        }
-        for (seq, record) in (next..).zip(records.iter_mut()) {
-            record.seq = u64::try_from(seq).ok();
         }
         self.next = next.saturating_add(count);
         Ok(Ok(()))
@@ -194,8 +224,8 @@ impl Journal {
         self.unsealed.retain(|path| path.exists() && !is_sealed(path));
     }
 
-    /// Deletes the oldest segments as [`Options`] say, and begins a new one when the newest is old enough. To be called
-    /// every minute or so.
+    /// Deletes what is oldest as [`Options`] say, and begins a new segment when the newest is old enough. To be called
+    /// every minute or so, and again soon when it says that there is more to be done: a call takes some milliseconds.
     ///
     /// # Errors
     ///
@@ -217,12 +247,13 @@ impl Journal {
             let _ = self.ready(now, 0);
         }
         self.seal_the_rest();
-        retain::delete_old(&self.dir, &self.options, now)
+        self.retention.retain(&self.dir, &self.options, now)
     }
 
     /// Finds where the journal ends, and puts right what a crash left behind.
     fn recover(&mut self) -> Result<(), OpenError> {
         let directory = |source| OpenError::Directory { dir: self.dir.clone(), source };
+        compact::tidy(&self.dir).map_err(|error| error.while_opening(&self.dir))?;
         let mut older = contents::segments(&self.dir).map_err(directory)?;
         let damaged = contents::damaged(&self.dir).map_err(directory)?;
         // Behind a segment that was set aside another one was begun: when there is none, the crash came in between.

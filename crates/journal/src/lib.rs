@@ -8,7 +8,8 @@
 //! | `contents` | the directory as the table of contents |
 //! | `store` | a segment's file: tables, opening, sealing |
 //! | `segment`, `dictionary`, `row`, `block` | what is written into it |
-//! | `journal`, `lock`, `retain`, `recover`, `salvage` | the writer |
+//! | `journal`, `lock`, `recover`, `salvage` | the writer |
+//! | `retain`, `share`, `compact`, `gone` | what is deleted, and whose |
 //! | `reader`, `query`, `records`, `counts`, `histogram`, `scan`, `wanted`, `check` | readers |
 //!
 //! ```
@@ -33,10 +34,12 @@
 mod block;
 mod bytes;
 mod check;
+mod compact;
 mod contents;
 mod counts;
 mod dictionary;
 mod error;
+mod gone;
 mod histogram;
 mod journal;
 mod lock;
@@ -51,6 +54,7 @@ mod salvage;
 mod scan;
 mod segment;
 mod shallow;
+mod share;
 mod store;
 mod wanted;
 

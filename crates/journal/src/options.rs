@@ -10,8 +10,9 @@ pub struct Options {
     pub segment_bytes: u64,
     /// A new segment begins when the first record of the newest is this old.
     pub segment_age: Duration,
-    /// [`Journal::retain`](crate::Journal::retain) deletes the oldest segments while all together are larger, in
-    /// bytes. What SQLite keeps beside the newest one is not counted: it is about 4 MiB at most.
+    /// [`Journal::retain`](crate::Journal::retain) deletes the oldest while all segments together are larger, in bytes:
+    /// of those machines that have more than their share. What SQLite keeps beside the newest segment is not counted: it
+    /// is about 4 MiB at most.
     pub keep_bytes: Option<u64>,
     /// [`Journal::retain`](crate::Journal::retain) deletes segments whose newest record is older.
     pub keep_age: Option<Duration>,
@@ -54,7 +55,7 @@ impl Options {
         self
     }
 
-    /// Delete the oldest segments while all together are larger, in bytes. The newest always stays.
+    /// Delete the oldest while all segments together are larger, in bytes. The newest segment always stays.
     pub fn keep_bytes(mut self, bytes: impl Into<Option<u64>>) -> Options {
         self.keep_bytes = bytes.into();
         self

@@ -9,6 +9,7 @@ use crate::query::Query;
 use crate::records::{self, Records};
 use crate::scan;
 use qev_qmp::Timestamp;
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -47,7 +48,7 @@ impl Reader {
     /// that is an error stands for a block, or all the rest, of one segment that could not be read; what can be read
     /// behind it follows.
     pub fn records(&self, query: &Query) -> Records {
-        Records::new(self.segments(), query.clone())
+        Records::new(self.clone(), query.clone())
     }
 
     /// How many of the wanted records there are of each event, kind and severity. Order and limit of the query do not
@@ -56,22 +57,22 @@ impl Reader {
     /// Blocks of records that are wanted as a whole are not read, so this is much faster than reading the records.
     pub fn count(&self, query: &Query) -> Counts {
         let mut counts = Counts::default();
-        let segments = match self.segments() {
-            Ok(segments) => records::wanted(segments, query),
-            Err(error) => {
-                counts.errors.push(error);
-                return counts;
-            }
+        let mut query = Query { newest_first: false, ..query.clone() };
+        let look = |query: &Query, wanted: fn(Vec<Entry>, &Query) -> Vec<Entry>, counts: &mut Counts| {
+            let found = self.segments().map_err(|error| counts.errors.push(error));
+            VecDeque::from(wanted(found.unwrap_or_default(), query))
         };
-        for entry in segments {
-            let counted = scan::count(&entry, query, |what, records| counts.add(what, records));
-            match counted {
+        let mut segments = look(&query, records::wanted, &mut counts);
+        loop {
+            let Some(entry) = segments.pop_front() else { return counts };
+            match scan::count(&entry, &query, |what, records| counts.add(what, records)) {
+                // Behind it, also when a segment that was rewritten meanwhile has what another one had.
+                Ok(reached) => query.after = query.after.max(reached),
                 Err(error) if entry.path.exists() => counts.errors.push(error.while_reading(&entry.path)),
-                // It was old enough to be deleted in the meantime.
-                _ => {}
+                // It was old enough to be deleted in the meantime, or became part of another one.
+                Err(_) => segments = look(&query, records::still_wanted, &mut counts),
             }
         }
-        counts
     }
 
     /// How many of the wanted records were received when, between two times, both included, in so many spans of equal length
@@ -90,21 +91,19 @@ impl Reader {
         let mut histogram = Histogram::new(from, until, buckets);
         let mut query = query.clone();
         (query.filter.since, query.filter.until) = (Some(from), Some(until));
-        let segments = match self.segments() {
-            Ok(segments) => records::wanted(segments, &query),
-            Err(error) => {
-                histogram.errors.push(error);
-                return histogram;
-            }
+        let look = |query: &Query, wanted: fn(Vec<Entry>, &Query) -> Vec<Entry>, histogram: &mut Histogram| {
+            let found = self.segments().map_err(|error| histogram.errors.push(error));
+            wanted(found.unwrap_or_default(), query)
         };
-        for entry in segments.iter().rev() {
-            if !histogram.is_complete {
-                break;
-            }
-            match scan::histogram(entry, &query, budget, &mut histogram) {
+        let mut segments = look(&query, records::wanted, &mut histogram);
+        while histogram.is_complete {
+            let Some(entry) = segments.pop() else { break };
+            match scan::histogram(&entry, &query, budget, &mut histogram) {
+                // Before it, also when a segment that was rewritten meanwhile has what another one had.
+                Ok(_) => query.before = Some(query.before.map_or(entry.first, |before| before.min(entry.first))),
                 Err(error) if entry.path.exists() => histogram.errors.push(error.while_reading(&entry.path)),
-                // It was old enough to be deleted in the meantime.
-                _ => {}
+                // It was old enough to be deleted in the meantime, or became part of another one.
+                Err(_) => segments = look(&query, records::still_wanted, &mut histogram),
             }
         }
         histogram

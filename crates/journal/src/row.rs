@@ -15,6 +15,10 @@ use std::sync::Arc;
 /// The columns, in the order in which [`Row::read`] wants them.
 pub(crate) const COLUMNS: &str = "seq, source, what, received, lag, summary, data, rest";
 
+/// About how many bytes a row takes, as [`Row::bytes`] counts them.
+pub(crate) const BYTES: &str =
+    "40 + octet_length(summary) + ifnull(octet_length(data), 0) + ifnull(octet_length(rest), 0)";
+
 /// One row of the table `record`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row<'a> {

@@ -12,7 +12,7 @@ use crate::wanted::Wanted;
 use qev_record::Record;
 use rusqlite::Connection;
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A page ends with this many records …
 const PAGE_RECORDS: usize = 1024;
@@ -38,6 +38,8 @@ pub(crate) struct Scan {
     wanted: Wanted,
     /// What is still to be read.
     spans: VecDeque<Span>,
+    /// Up to which number it reaches, when it is complete.
+    last: Option<i64>,
     /// How many spans in a row could not be read.
     failures: u32,
     /// Open between pages only if nobody is in the way of anybody: when the segment is sealed.
@@ -53,8 +55,10 @@ impl Scan {
         if query.newest_first {
             spans.make_contiguous().reverse();
         }
+        let last = last_of(&db);
         let sealed = is_immutable.then_some(db);
-        Ok(Scan { path: entry.path.clone(), newest_first: query.newest_first, wanted, spans, failures: 0, sealed })
+        let (path, newest_first) = (entry.path.clone(), query.newest_first);
+        Ok(Scan { path, newest_first, wanted, spans, last, failures: 0, sealed })
     }
 
     /// Reads on until there is a page of records that match, or the segment is at its end. Whether it is not.
@@ -121,15 +125,26 @@ impl Scan {
         self.failures >= HOPELESS || self.spans.is_empty()
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// Up to which number the segment reaches, when it is complete.
+    pub(crate) fn reached(&self) -> Option<u64> {
+        self.last.and_then(|last| u64::try_from(last).ok())
     }
+}
+
+/// The last number of a segment that is complete, when that can be read.
+fn last_of(db: &Connection) -> Option<i64> {
+    db.query_row("SELECT last FROM segment", [], |row| row.get(0)).ok().flatten()
 }
 
 /// How many wanted records there are of each entry of the dictionary `what`; order and limit do not matter.
 ///
-/// A block that is wanted as a whole is counted by its summary.
-pub(crate) fn count(entry: &Entry, query: &Query, mut add: impl FnMut(&What, u64)) -> Result<(), SegmentError> {
+/// A block that is wanted as a whole is counted by its summary. Gives back up to which number the segment reaches, when it
+/// is complete.
+pub(crate) fn count(
+    entry: &Entry,
+    query: &Query,
+    mut add: impl FnMut(&What, u64),
+) -> Result<Option<u64>, SegmentError> {
     let (db, _) = store::open_for_reading(&entry.path)?;
     let db = db.unchecked_transaction()?;
     let mut wanted = Wanted::new(&query.filter);
@@ -163,7 +178,7 @@ pub(crate) fn count(entry: &Entry, query: &Query, mut add: impl FnMut(&What, u64
         }
     }
     wanted.whats.entries.iter().zip(counts).filter(|(_, n)| *n > 0).for_each(|(what, n)| add(what, n));
-    Ok(())
+    Ok(last_of(&db).and_then(|last| u64::try_from(last).ok()))
 }
 
 /// A record that must be made to be looked into costs as much as so many that need not.

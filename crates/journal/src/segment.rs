@@ -2,8 +2,9 @@
 
 use crate::block;
 use crate::contents;
-use crate::dictionary::{Numbers, Source, What};
+use crate::dictionary::{Numbers, Source, What, index};
 use crate::error::SegmentError;
+use crate::gone;
 use crate::options::Synchronous;
 use crate::row::{self, Row};
 use crate::store;
@@ -34,6 +35,8 @@ pub(crate) struct Segment {
     sources: Numbers<Source>,
     whats: Numbers<What>,
     block: block::Open,
+    /// How many bytes of each source it has, while that is known from its first record on.
+    shares: Option<Vec<u64>>,
     /// How large the file was when that was last asked, and how much came since, by estimation.
     size: (u64, u64),
 }
@@ -80,7 +83,9 @@ impl Segment {
                 block.add(&row);
             }
         }
-        if last.saturating_sub(first) >= i64::try_from(RECORDS_A_SEGMENT).unwrap_or(i64::MAX) {
+        // One that was rewritten may have been several.
+        let is_too_far = last.saturating_sub(first) >= i64::try_from(RECORDS_A_SEGMENT).unwrap_or(i64::MAX);
+        if is_too_far && ended.is_none() {
             return Err(SegmentError::damaged(format!("record {last} is too far from its first, {first}")));
         }
         records = records.saturating_add(block.records());
@@ -101,6 +106,7 @@ impl Segment {
             sources,
             whats,
             block,
+            shares: (records == 0).then(Vec::new),
             size: (0, SIZE_ASKED_AFTER),
         })
     }
@@ -123,7 +129,7 @@ impl Segment {
         &mut self,
         records: impl Iterator<Item = (i64, &'r Record)>,
     ) -> Result<(), rusqlite::Error> {
-        let Segment { db, sources, whats, block, last, records: count, started, newest, size, .. } = self;
+        let Segment { db, sources, whats, block, shares, last, records: count, started, newest, size, .. } = self;
         let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut insert = transaction.prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
@@ -141,7 +147,12 @@ impl Segment {
                     rest
                 ])?;
                 block.add(&row);
-                size.1 = size.1.saturating_add(u64::try_from(row.bytes()).unwrap_or(u64::MAX));
+                let bytes = u64::try_from(row.bytes()).unwrap_or(u64::MAX);
+                size.1 = size.1.saturating_add(bytes);
+                // What tells of what was dropped is nobody's: it could not be dropped again.
+                if let Some(shares) = shares.as_mut().filter(|_| !gone::tells(record)) {
+                    add(shares, row.source, bytes);
+                }
                 *last = seq;
                 *count = count.saturating_add(1);
                 *started = started.or(row.received);
@@ -168,6 +179,15 @@ impl Segment {
         Ok(self.size.0.saturating_add(self.size.1))
     }
 
+    /// Ends a segment that takes the place of others: up to which number they reached, and how many of their numbers have
+    /// no record any more.
+    pub(crate) fn seal_compacted(mut self, last: i64, without: u64) -> Result<(), SegmentError> {
+        let without = i64::try_from(without).unwrap_or(i64::MAX);
+        self.db.execute("INSERT INTO compaction VALUES (?1, ?2)", [last, without])?;
+        self.last = last;
+        self.seal()
+    }
+
     /// Ends the segment: nothing is appended to it any more, and it becomes a single, read-only file. When somebody is
     /// reading it, that is an error, and can be tried again.
     pub(crate) fn seal(mut self) -> Result<(), SegmentError> {
@@ -176,6 +196,7 @@ impl Segment {
             if let Some(block) = self.block.finish() {
                 block.insert(&transaction)?;
             }
+            write_shares(&transaction, self.shares.as_deref())?;
             transaction.execute(
                 "UPDATE segment SET last = ?1, records = ?2, newest = ?3",
                 params![self.last, self.records, self.newest],
@@ -184,4 +205,30 @@ impl Segment {
         }
         store::seal(self.db, &self.path)
     }
+}
+
+fn add(shares: &mut Vec<u64>, source: i64, bytes: u64) {
+    let Some(at) = index(source) else { return };
+    if shares.len() <= at {
+        shares.resize(at.saturating_add(1), 0);
+    }
+    if let Some(share) = shares.get_mut(at) {
+        *share = share.saturating_add(bytes);
+    }
+}
+
+/// Writes down how many bytes each source has, so that nobody has to look at all records for that. Of a segment that was
+/// begun by another writer they are looked at once, now.
+fn write_shares(db: &Connection, shares: Option<&[u64]>) -> rusqlite::Result<()> {
+    let Some(shares) = shares else {
+        let sql = format!("INSERT INTO share SELECT source, sum({}) FROM record GROUP BY source", row::BYTES);
+        // A segment of an older qev has no place for them.
+        let has_place = store::has_table(db, "share").unwrap_or_default();
+        return if has_place { db.execute(&sql, []).map(drop) } else { Ok(()) };
+    };
+    let mut insert = db.prepare("INSERT INTO share VALUES (?1, ?2)")?;
+    for (source, bytes) in (1_i64..).zip(shares).filter(|(_, bytes)| **bytes > 0) {
+        insert.execute(params![source, i64::try_from(*bytes).unwrap_or(i64::MAX)])?;
+    }
+    Ok(())
 }

@@ -9,11 +9,21 @@ use qev_record::Record;
 pub(crate) fn make(record: &mut Record) {
     let members = record.data.iter_mut().chain(&mut record.extra);
     for json in members.chain(record.unknown.iter_mut().map(|(_, value)| value)) {
-        // Each level takes two characters.
-        if json.as_text().len() > 2 * MAX_NESTING && Json::parse(json.as_text()).is_err() {
+        if is_too_deep(json) {
             *json = Json::from(&Value::from(json.as_text()));
         }
     }
+}
+
+/// Whether there is something to make.
+pub(crate) fn is_needed(record: &Record) -> bool {
+    let members = record.data.iter().chain(&record.extra);
+    members.chain(record.unknown.iter().map(|(_, value)| value)).any(is_too_deep)
+}
+
+fn is_too_deep(json: &Json) -> bool {
+    // Each level takes two characters.
+    json.as_text().len() > 2 * MAX_NESTING && Json::parse(json.as_text()).is_err()
 }
 
 #[cfg(test)]

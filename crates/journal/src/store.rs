@@ -3,7 +3,7 @@
 use crate::contents::{beside, sync};
 use crate::error::{FORMAT, SegmentError};
 use crate::options::Synchronous;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 use rustix::fs::Access;
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
@@ -37,6 +37,8 @@ const TABLES: &str = "
         last INTEGER PRIMARY KEY, first INTEGER NOT NULL, records INTEGER NOT NULL,
         received_min INTEGER, received_max INTEGER, timestamp_min INTEGER, timestamp_max INTEGER,
         whats BLOB NOT NULL, checksum INTEGER NOT NULL, sources BLOB NOT NULL);
+    CREATE TABLE share(source INTEGER PRIMARY KEY, bytes INTEGER NOT NULL);
+    CREATE TABLE compaction(last INTEGER NOT NULL, without INTEGER NOT NULL);
     CREATE VIEW log AS
         SELECT seq, strftime('%Y-%m-%dT%H:%M:%f', received / 1000000.0, 'unixepoch') AS received, host, machine, kind,
             severity, event, summary, data
@@ -86,6 +88,21 @@ pub(crate) fn open(path: &Path, synchronous: Synchronous) -> Result<Connection, 
     db.pragma_update(None, "synchronous", synchronous)?;
     verify(&db)?;
     Ok(db)
+}
+
+/// Whether a segment has a table. Those of older qevs lack some.
+pub(crate) fn has_table(db: &Connection, name: &str) -> Result<bool, SegmentError> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    Ok(db.query_row(sql, [name], |row| row.get::<_, i64>(0))? > 0)
+}
+
+/// Of a segment that was rewritten: its last number, and how many of its numbers have no record any more.
+pub(crate) fn compaction(db: &Connection) -> Result<Option<(i64, i64)>, SegmentError> {
+    if !has_table(db, "compaction")? {
+        return Ok(None);
+    }
+    let row = db.query_row("SELECT last, without FROM compaction", [], |row| Ok((row.get(0)?, row.get(1)?)));
+    Ok(row.optional()?)
 }
 
 /// Opens a segment for reading; whether it will never change.

@@ -146,12 +146,20 @@ impl Record {
         received: Timestamp,
         event: &Event,
     ) -> Record {
-        let Meaning { severity, sentence } = Meaning::of(event);
+        Record::of_event(host, machine, received, event.clone())
+    }
+
+    /// The same for an event that nobody else needs: nothing of it is copied.
+    pub fn of_event(
+        host: impl Into<Arc<str>>,
+        machine: impl Into<Arc<str>>,
+        received: Timestamp,
+        event: Event,
+    ) -> Record {
+        let Meaning { severity, sentence } = Meaning::of(&event);
         let mut record = Record::new(Kind::Event, host.into(), machine.into(), received, severity, sentence);
-        record.event = Some(event.name.clone());
-        record.timestamp = event.timestamp;
-        record.data = event.data.clone();
-        record.extra = event.extra.clone();
+        let Event { timestamp, name, data, extra } = event;
+        (record.event, record.timestamp, record.data, record.extra) = (Some(name), timestamp, data, extra);
         record
     }
 

@@ -14,6 +14,8 @@ const UNKNOWN: u8 = 7;
 const RECEIVED: u8 = 8;
 const TIMESTAMP: u8 = 9;
 
+const DEPARTS: &str = "departs";
+
 /// Times of a record that its columns cannot say.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rest {
@@ -50,7 +52,9 @@ impl Rest {
         if let Some(extra) = &record.extra {
             member(EXTRA, extra.as_text().as_bytes());
         }
-        for (name, value) in &record.unknown {
+        // It came later than the tags.
+        let departs = record.departs.iter().map(|departs| (DEPARTS, departs));
+        for (name, value) in departs.chain(record.unknown.iter().map(|(name, value)| (&**name, value))) {
             let mut bytes = Vec::new();
             push_bytes(&mut bytes, name.as_bytes());
             bytes.extend_from_slice(value.as_text().as_bytes());
@@ -78,7 +82,10 @@ impl Rest {
                 EXTRA => record.extra = Some(json(value)?),
                 UNKNOWN => {
                     let name = text(take_bytes(&mut value)?)?;
-                    record.unknown.push((name.into(), json(value)?));
+                    match name {
+                        DEPARTS => record.departs = Some(json(value)?),
+                        name => record.unknown.push((name.into(), json(value)?)),
+                    }
                 }
                 _ => return None,
             }
@@ -126,6 +133,15 @@ mod tests {
     fn a_reason_takes_its_length_and_two_bytes() {
         let record = Record::detached("h1", "web1", Timestamp::UNKNOWN, "gone");
         assert_eq!(Rest::default().write(&record), b"\x02\x04gone");
+    }
+
+    #[test]
+    fn what_departs_from_a_schema_comes_back() {
+        let mut record = Record::attached("h1", "web1", Timestamp::UNKNOWN);
+        record.departs = Json::parse(r#"["there is no member 'x'"]"#).ok();
+        let mut read = Record::attached("h1", "web1", Timestamp::UNKNOWN);
+        Rest::read(&Rest::default().write(&record), &mut read).unwrap();
+        assert_eq!(read, record);
     }
 
     proptest! {

@@ -10,4 +10,5 @@ mod crash;
 mod damage;
 mod full;
 mod histogram;
+mod shares;
 mod support;

@@ -40,6 +40,9 @@ use std::sync::Arc;
 /// What a machine's subscription has room for, until the connection is held back.
 const ROOM: Capacity = Capacity { items: 256, bytes: 256 << 10 };
 
+/// How many events are taken at one look. A machine that floods is let go of only between two.
+const A_LOOK: usize = 64;
+
 /// How a daemon connects: nothing that a monitor says is dropped on the way to its task.
 pub(crate) fn options(daemon: &Daemon) -> ConnectOptions {
     ConnectOptions::default().events(ROOM).hold_back(true).spare(daemon.handover.is_there())
@@ -220,7 +223,7 @@ impl Machine {
         let mut became = None;
         let ended = loop {
             if let Some((received, item)) = early.next() {
-                match self.take(received, &item).await {
+                match self.take(received, item, || None).await {
                     Some(ended) => break ended,
                     None => continue,
                 }
@@ -233,7 +236,7 @@ impl Machine {
                     return self.leave(events, hand_over).await;
                 }
                 item = events.next() => {
-                    if let Some(ended) = self.take(now(), &item).await {
+                    if let Some(ended) = self.take(now(), item, || events.try_next()).await {
                         break ended;
                     }
                 }
@@ -256,47 +259,74 @@ impl Machine {
                 handed_over = &mut hand_over => break handed_over,
                 // The connection's task may have to wait until there is room.
                 item = events.next() => {
-                    if self.take(now(), &item).await.is_some() {
+                    if self.take(now(), item, || events.try_next()).await.is_some() {
                         break hand_over.await;
                     }
                 }
             }
         };
         while let Some(item) = events.try_next() {
-            if self.take(now(), &item).await.is_some() {
+            if self.take(now(), item, || events.try_next()).await.is_some() {
                 break;
             }
         }
         (!handed_over).then(Farewell::stopped)
     }
 
-    /// Makes a record of what came; gives back why the connection ended, when that is what came.
-    async fn take(&mut self, received: Timestamp, item: &EventItem) -> Option<Arc<EndReason>> {
+    /// Makes records of what came, and of what else is there already; gives back why the connection ended, when that is
+    /// what came.
+    async fn take(
+        &mut self,
+        mut received: Timestamp,
+        item: EventItem,
+        mut next: impl FnMut() -> Option<EventItem>,
+    ) -> Option<Arc<EndReason>> {
+        let (mut records, mut heard, mut ended) = (Vec::new(), 0, None);
+        let mut item = Some(item);
+        while let Some(came) = item.take() {
+            heard += u64::from(matches!(came, EventItem::Event(_)));
+            match came {
+                EventItem::Ended(reason) => ended = Some(reason),
+                came => records.extend(self.record(received, came)),
+            }
+            if ended.is_none() && records.len() < A_LOOK {
+                item = next();
+                received = now();
+            }
+        }
+        if heard > 0 {
+            let run_state = self.run_state.name();
+            self.roster.change(&self.key, |status| {
+                status.events = status.events.saturating_add(heard);
+                if status.run_state.as_deref() != run_state {
+                    status.run_state = run_state.map(str::to_owned);
+                }
+            });
+        }
+        self.outbox.put_all(records).await;
+        ended
+    }
+
+    /// The record of what came, if it is worth one.
+    fn record(&mut self, received: Timestamp, item: EventItem) -> Option<Record> {
         let (host, machine) = (Arc::clone(&self.host), Arc::clone(&self.identity.machine));
         let gap = |reason: &str| {
             let gap = Gap { until: Some(received), ..Gap::default() };
             Record::gap(Arc::clone(&host), Arc::clone(&machine), received, gap, reason)
         };
-        let record = match item {
+        let mut record = match item {
             EventItem::Event(event) => {
-                self.run_state.hear(event);
-                let run_state = self.run_state.name();
-                self.roster.change(&self.key, |status| {
-                    status.events += 1;
-                    if status.run_state.as_deref() != run_state {
-                        status.run_state = run_state.map(str::to_owned);
-                    }
-                });
-                Record::event(host, machine, received, event)
+                self.run_state.hear(&event);
+                // Nobody else has it, unless somebody else listens to the same connection.
+                Record::of_event(host, machine, received, Arc::unwrap_or_clone(event))
             }
             EventItem::Missed(count) => gap(&format!("{count} messages came faster than they could be kept")),
             EventItem::Garbage(garbage) => gap(&garbage.to_string()),
             EventItem::Restarted(_) => gap("the monitor began a new session"),
-            EventItem::Ended(reason) => return Some(Arc::clone(reason)),
             _ => return None,
         };
-        self.put(record).await;
-        None
+        self.mark(&mut record);
+        Some(record)
     }
 
     /// The last record: why it ended, and what became of the process.
@@ -311,8 +341,13 @@ impl Machine {
     }
 
     async fn put(&self, mut record: Record) {
+        self.mark(&mut record);
+        self.outbox.put(record).await;
+    }
+
+    /// Says whose record it is.
+    fn mark(&self, record: &mut Record) {
         record.session.clone_from(&self.session);
         record.machine_id.clone_from(&self.identity.machine_id);
-        self.outbox.put(record).await;
     }
 }

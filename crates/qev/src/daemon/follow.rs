@@ -102,13 +102,15 @@ pub(crate) type Guard = Option<Arc<dyn Any + Send + Sync>>;
 
 impl Follow {
     pub(super) fn new(depot: Arc<Depot>, reader: Reader, wanted: Wanted, cursor: Cursor) -> Follow {
+        depot.tail.enter();
         let place = depot.figures.enter(cursor.seq);
         Follow { depot, reader, wanted, cursor, pages: None, guard: None, place }
     }
 
     /// Keeps this for as long as there is something to read for.
-    pub(crate) fn guarded(self, guard: Guard) -> Follow {
-        Follow { guard, ..self }
+    pub(crate) fn guarded(mut self, guard: Guard) -> Follow {
+        self.guard = guard;
+        self
     }
 
     /// When more than so many numbers are to come first, passes over them: what lay between, from the first to the last. What
@@ -162,6 +164,12 @@ impl Follow {
                 Look::End => return None,
             }
         }
+    }
+}
+
+impl Drop for Follow {
+    fn drop(&mut self) {
+        self.depot.tail.leave();
     }
 }
 

@@ -41,14 +41,24 @@ impl Outbox {
     /// is made by dropping what matters least, which a gap record tells. A record that is being put is lost when this
     /// future is dropped.
     pub(crate) async fn put(&self, record: Record) {
-        let mut record = Arc::new(record);
+        self.put_all(vec![record]).await;
+    }
+
+    /// The same for records that came together, in their order.
+    pub(crate) async fn put_all(&self, records: Vec<Record>) {
+        let mut records = records.into_iter().map(Arc::new);
+        let mut full = match self.depot.put(self.id, records.next(), &mut records) {
+            None => return,
+            Some(record) => record,
+        };
         loop {
             let progress = self.depot.progress.notified();
             let mut progress = pin!(progress);
             progress.as_mut().enable();
-            match self.depot.put(self.id, record) {
+            // There may be room since it was found full.
+            match self.depot.put(self.id, Some(full), &mut records) {
                 None => return,
-                Some(back) => record = back,
+                Some(record) => full = record,
             }
             progress.await;
         }
@@ -98,27 +108,41 @@ impl Depot {
         Outbox { id: self.lock().queues.enter(), depot: Arc::clone(self) }
     }
 
-    /// Puts a record in; gives it back when there is no room.
-    fn put(&self, id: u64, record: Arc<Record>) -> Option<Arc<Record>> {
+    /// Puts a record in and those behind it; gives one back when there is no room for it.
+    fn put(
+        &self,
+        id: u64,
+        first: Option<Arc<Record>>,
+        rest: &mut impl Iterator<Item = Arc<Record>>,
+    ) -> Option<Arc<Record>> {
         let mut state = self.lock();
         if state.is_closed {
             return None;
         }
         let (had_ready, had_any) = (state.queues.has_ready(), state.queues.waiting() > 0);
-        match state.queues.put(id, record) {
-            Put::Full(record) => return Some(record),
-            // Under the lock, so that live followers see a machine's records in their order.
-            Put::Show(record) => self.tail.show(&record),
-            Put::Waits => {}
+        let mut full = None;
+        let mut next = first.or_else(|| rest.next());
+        while let Some(record) = next.take() {
+            match state.queues.put(id, record) {
+                Put::Full(record) => {
+                    full = Some(record);
+                    break;
+                }
+                // Under the lock, so that live followers see a machine's records in their order.
+                Put::Show(record) => self.tail.show(&record),
+                Put::Waits => {}
+            }
+            next = rest.next();
         }
+        let (has_ready, has_any) = (state.queues.has_ready(), state.queues.waiting() > 0);
         drop(state);
-        if !had_ready {
+        if has_ready && !had_ready {
             self.work.notify_one();
         }
-        if !had_any {
+        if has_any && !had_any {
             self.begun.notify_one();
         }
-        None
+        full
     }
 
     /// The next group, when there is one within this time; the thread waits here.
@@ -141,12 +165,17 @@ impl Depot {
         waited.unwrap_or_else(PoisonError::into_inner).0.is_closed
     }
 
-    /// The group under way is on disk; these are its records, with their numbers. Whether that ended a trouble.
-    pub(crate) fn committed(&self, records: Vec<Record>) -> bool {
+    /// The group under way is on disk, numbered from this number on. Whether that ended a trouble.
+    pub(crate) fn committed(&self, mut group: Vec<Arc<Record>>, first: u64) -> bool {
         let mut state = self.lock();
         let was_in_trouble = state.queues.committed();
-        self.tail.publish(records, was_in_trouble);
+        for (seq, record) in (first..).zip(&mut group) {
+            // The queues have let go of it, so nothing is copied.
+            Arc::make_mut(record).seq = Some(seq);
+        }
+        let gone = self.tail.publish(group, was_in_trouble);
         drop(state);
+        drop(gone);
         self.progress.notify_waiters();
         was_in_trouble
     }

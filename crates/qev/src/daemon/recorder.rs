@@ -57,10 +57,19 @@ pub(crate) struct Running {
 
 /// Where groups are committed: the journal, and in tests one that fails when it is told to.
 pub(crate) trait Store: Send + 'static {
-    /// Commits a group and numbers it, or does neither.
-    fn append(&mut self, records: &mut [Record]) -> Result<(), Box<dyn Error>>;
-    /// Deletes what is old. What it found and mended since it was asked last, in words.
-    fn retain(&mut self, now: Timestamp) -> Result<Vec<String>, Box<dyn Error>>;
+    /// Commits a group and numbers it, from the number on that it gives back; or does neither.
+    fn append(&mut self, records: &mut [Arc<Record>]) -> Result<u64, Box<dyn Error>>;
+    /// Deletes what is old, or does a part of that.
+    fn retain(&mut self, now: Timestamp) -> Result<Retained, Box<dyn Error>>;
+}
+
+/// What came of deleting what is old.
+#[derive(Debug, Default)]
+pub(crate) struct Retained {
+    /// What was found and mended since it was asked last, and what was lost, in words.
+    news: Vec<String>,
+    /// There is more to do.
+    more: bool,
 }
 
 /// A journal, and how many of its findings were told.
@@ -70,15 +79,16 @@ struct Kept {
 }
 
 impl Store for Kept {
-    fn append(&mut self, records: &mut [Record]) -> Result<(), Box<dyn Error>> {
-        Ok(self.journal.append(records)?)
+    fn append(&mut self, records: &mut [Arc<Record>]) -> Result<u64, Box<dyn Error>> {
+        Ok(self.journal.append_shared(records)?)
     }
 
-    fn retain(&mut self, now: Timestamp) -> Result<Vec<String>, Box<dyn Error>> {
-        self.journal.retain(now)?;
-        let news = self.journal.findings().iter().skip(self.told).map(ToString::to_string).collect();
+    fn retain(&mut self, now: Timestamp) -> Result<Retained, Box<dyn Error>> {
+        let retained = self.journal.retain(now)?;
+        let findings = self.journal.findings().iter().skip(self.told).map(ToString::to_string);
+        let news = findings.chain(retained.problem.map(String::from)).collect();
         self.told = self.journal.findings().len();
-        Ok(news)
+        Ok(Retained { news, more: retained.more })
     }
 }
 
@@ -173,25 +183,24 @@ impl Running {
 /// Until nothing is left; `false` when something is, and cannot be committed.
 fn record(depot: &Depot, mut store: impl Store, last_tries: Duration) -> bool {
     let mut failures = Failures::default();
-    let mut retained = Instant::now();
+    let (mut retained, mut more) = (Instant::now(), false);
     loop {
-        if retained.elapsed() >= RETAIN {
+        // A step between two groups, so that no machine waits for it.
+        if more || retained.elapsed() >= RETAIN {
             retained = Instant::now();
-            failures.retained(store.retain(now()));
+            more = failures.retained(store.retain(now()));
         }
-        let group = match depot.take(RETAIN) {
+        let mut group = match depot.take(if more { Duration::ZERO } else { RETAIN }) {
             Taken::Group(group) => group,
             Taken::Nothing => continue,
             Taken::Closed => return true,
         };
         let size = group.len();
-        let mut records: Vec<Record> = group.iter().map(|record| Record::clone(record)).collect();
-        drop(group);
         let begun = Instant::now();
-        match store.append(&mut records) {
-            Ok(()) => {
+        match store.append(&mut group) {
+            Ok(first) => {
                 depot.figures.committed(begun.elapsed());
-                let was_in_trouble = depot.committed(records);
+                let was_in_trouble = depot.committed(group, first);
                 failures.ended(was_in_trouble, depot);
                 if size < SMALL {
                     depot.pause(BETWEEN);
@@ -253,13 +262,15 @@ impl Failures {
         self.closed.get_or_insert_with(Instant::now).elapsed()
     }
 
-    fn retained(&mut self, retained: Result<Vec<String>, Box<dyn Error>>) {
+    /// Whether there is more to do.
+    fn retained(&mut self, retained: Result<Retained, Box<dyn Error>>) -> bool {
         match retained {
-            Ok(news) => {
+            Ok(Retained { news, more }) => {
                 self.retain_failed = false;
                 for finding in news {
                     tell(&finding);
                 }
+                return more;
             }
             Err(error) if !self.retain_failed => {
                 self.retain_failed = true;
@@ -267,6 +278,7 @@ impl Failures {
             }
             Err(_) => {}
         }
+        false
     }
 }
 

@@ -6,7 +6,7 @@
 //!   live                                · · ·  without a number: shown, not kept (yet)
 //! ```
 //!
-//! Both have bounds. Who is behind the tail reads the journal; who is behind the live ones misses some, and gets them
+//! While nobody follows the tail is empty: a flood costs no memory then. Both have bounds. Who is behind the tail reads the journal; who is behind the live ones misses some, and gets them
 //! with their numbers when the journal works again, or a gap that counts them.
 
 use qev_record::Record;
@@ -38,6 +38,8 @@ struct State {
     live: Ring,
     /// How many live ones there were.
     shown: u64,
+    /// How many follow.
+    followers: usize,
     is_closed: bool,
 }
 
@@ -75,25 +77,47 @@ impl Tail {
     }
 
     pub(crate) fn with_room(last: u64, room: usize) -> Tail {
-        let state =
-            State { records: Ring::default(), last, floor: last, live: Ring::default(), shown: 0, is_closed: false };
+        let (records, live) = (Ring::default(), Ring::default());
+        let state = State { records, last, floor: last, live, shown: 0, followers: 0, is_closed: false };
         Tail { state: Mutex::new(state), news: Notify::new(), room }
     }
 
-    /// Adds what was committed. After a trouble live records are here, or counted in a gap.
-    pub(crate) fn publish(&self, records: Vec<Record>, after_trouble: bool) {
+    /// Adds what was committed. After a trouble live records are here, or counted in a gap. What it gives back is not
+    /// needed any more: to be dropped where nobody waits for it.
+    pub(crate) fn publish(&self, records: Vec<Arc<Record>>, after_trouble: bool) -> Vec<Arc<Record>> {
         let mut state = self.lock();
-        for record in records {
-            let Some(seq) = record.seq else { continue };
-            state.last = seq;
-            let gone = state.records.push(seq, Arc::new(record), self.room);
-            state.floor = gone.unwrap_or(state.floor);
-        }
+        let mut gone = Vec::new();
         if after_trouble {
             state.live = Ring::default();
         }
+        if state.followers == 0 {
+            state.last = records.iter().filter_map(|record| record.seq).max().unwrap_or(state.last);
+            state.floor = state.last;
+            gone = records;
+            gone.extend(std::mem::take(&mut state.records).records.into_iter().map(|(_, record)| record));
+            return gone;
+        }
+        for record in records {
+            let Some(seq) = record.seq else { continue };
+            state.last = seq;
+            let floor = state.records.push(seq, record, self.room, &mut gone);
+            state.floor = floor.unwrap_or(state.floor);
+        }
         drop(state);
         self.news.notify_waiters();
+        gone
+    }
+
+    /// One more follows.
+    pub(crate) fn enter(&self) {
+        let mut state = self.lock();
+        state.followers = state.followers.saturating_add(1);
+    }
+
+    /// One follows no more.
+    pub(crate) fn leave(&self) {
+        let mut state = self.lock();
+        state.followers = state.followers.saturating_sub(1);
     }
 
     /// Shows a record that is not on disk.
@@ -103,7 +127,8 @@ impl Tail {
         let mut state = self.lock();
         state.shown = state.shown.saturating_add(1);
         let shown = state.shown;
-        state.live.push(shown, Arc::new(record), self.room);
+        let mut gone = Vec::new();
+        state.live.push(shown, Arc::new(record), self.room, &mut gone);
         drop(state);
         self.news.notify_waiters();
     }
@@ -152,7 +177,7 @@ impl Tail {
 
 impl Ring {
     /// Adds a record; gives back the number of the last one that had to go for it.
-    fn push(&mut self, number: u64, record: Arc<Record>, room: usize) -> Option<u64> {
+    fn push(&mut self, number: u64, record: Arc<Record>, room: usize, all_gone: &mut Vec<Arc<Record>>) -> Option<u64> {
         self.bytes = self.bytes.saturating_add(super::outbox::weight(&record));
         self.records.push_back((number, record));
         let mut gone = None;
@@ -160,6 +185,7 @@ impl Ring {
             let (number, record) = self.records.pop_front()?;
             self.bytes = self.bytes.saturating_sub(super::outbox::weight(&record));
             gone = Some(number);
+            all_gone.push(record);
         }
         gone
     }

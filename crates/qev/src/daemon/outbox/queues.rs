@@ -165,8 +165,9 @@ impl Queues {
     pub(crate) fn put(&mut self, id: u64, record: Arc<Record>) -> Put {
         self.puts = self.puts.wrapping_add(1);
         let bytes = weight(&record);
-        let is_own = is_precious(&record) && self.has_own_room(id, bytes);
-        let mut fits = is_own || self.has_room(id, bytes);
+        let used = self.machines.get(&id).map_or((0, 0), |queue| (queue.bytes, queue.own));
+        let is_own = is_precious(&record) && self.has_own_room(used.1, bytes);
+        let mut fits = is_own || (self.fits(used.0, bytes) && self.fits_all(bytes));
         if !fits && !self.in_trouble {
             return Put::Full(record);
         }
@@ -183,8 +184,7 @@ impl Queues {
         show.map_or(Put::Waits, Put::Show)
     }
 
-    fn has_own_room(&self, id: u64, bytes: usize) -> bool {
-        let used = self.machines.get(&id).map_or(0, |queue| queue.own);
+    fn has_own_room(&self, used: usize, bytes: usize) -> bool {
         used.saturating_add(bytes) <= self.limits.own && self.own.saturating_add(bytes) <= self.limits.all_own
     }
 
@@ -194,7 +194,10 @@ impl Queues {
     }
 
     pub(super) fn fits_machine(&self, id: u64, bytes: usize) -> bool {
-        let used = self.machines.get(&id).map_or(0, |queue| queue.bytes);
+        self.fits(self.machines.get(&id).map_or(0, |queue| queue.bytes), bytes)
+    }
+
+    fn fits(&self, used: usize, bytes: usize) -> bool {
         used == 0 || used.saturating_add(bytes) <= self.limits.machine
     }
 
@@ -212,7 +215,10 @@ impl Queues {
         *used = used.saturating_add(entry.bytes);
         queue.entries.push_back(entry);
         self.waiting = self.waiting.saturating_add(1);
-        self.mark_ready(id);
+        if !queue.is_ready {
+            queue.is_ready = true;
+            self.ready.push_back(id);
+        }
     }
 
     pub(super) fn mark_ready(&mut self, id: u64) {

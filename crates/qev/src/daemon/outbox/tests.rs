@@ -38,11 +38,12 @@ fn number(record: &Record) -> u32 {
 fn commit(depot: &Depot, seq: &mut u64) -> Vec<Record> {
     let Taken::Group(group) = depot.take(Duration::ZERO) else { return Vec::new() };
     let mut records: Vec<Record> = group.iter().map(|record| Record::clone(record)).collect();
+    let first = *seq + 1;
     for record in &mut records {
         *seq += 1;
         record.seq = Some(*seq);
     }
-    depot.committed(records.clone());
+    depot.committed(group, first);
     records
 }
 
@@ -353,6 +354,7 @@ async fn a_group_that_failed_stands_where_it_stood_and_is_tried_in_smaller_piece
 async fn while_the_journal_is_in_trouble_followers_see_what_is_not_kept_and_then_what_is() {
     let depot = depot();
     tokio::spawn(mind(Arc::downgrade(&depot)));
+    depot.tail.enter();
     let mut cursor = Cursor { seq: 0, ..depot.tail.end() };
     let mut see = |depot: &Depot| match depot.tail.look(&mut cursor) {
         Look::Records(records) => {

@@ -44,14 +44,14 @@ struct Failing {
 }
 
 impl Store for Failing {
-    fn append(&mut self, records: &mut [Record]) -> Result<(), Box<dyn Error>> {
+    fn append(&mut self, records: &mut [Arc<Record>]) -> Result<u64, Box<dyn Error>> {
         if self.fails.load(Ordering::SeqCst) {
             return Err("there is no room on the disk".into());
         }
         self.kept.append(records)
     }
 
-    fn retain(&mut self, now: Timestamp) -> Result<Vec<String>, Box<dyn Error>> {
+    fn retain(&mut self, now: Timestamp) -> Result<Retained, Box<dyn Error>> {
         self.kept.retain(now)
     }
 }
