@@ -134,17 +134,7 @@ impl Http {
             let listener = Listener::bind_unix(&path).map_err(|error| failed(error.into()).about(path.display()))?;
             listeners.push(listener);
         }
-        let site = Arc::new(Site {
-            host,
-            started: now(),
-            view: View::start(recorder.clone(), roster),
-            recorder,
-            access: Arc::clone(&access),
-            hosts: http.hosts.clone(),
-            said: Said::default(),
-            streams: Arc::new(Semaphore::new(STREAMS)),
-            readers: Arc::new(Semaphore::new(READERS)),
-        });
+        let site = Site::new(host, recorder, roster, Arc::clone(&access), http.hosts.clone());
         let router = router(Arc::clone(&site));
         let connections = listen::places();
         let mut running = Vec::new();
@@ -191,6 +181,20 @@ impl Door {
 }
 
 impl Site {
+    fn new(host: Arc<str>, recorder: Recorder, roster: Roster, access: Arc<Access>, hosts: Vec<String>) -> Arc<Site> {
+        Arc::new(Site {
+            host,
+            started: now(),
+            view: View::start(recorder.clone(), roster),
+            recorder,
+            access,
+            hosts,
+            said: Said::default(),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            readers: Arc::new(Semaphore::new(READERS)),
+        })
+    }
+
     /// A turn at reading the journal, for as long as it is kept.
     pub(crate) async fn turn(&self) -> Result<Arc<OwnedSemaphorePermit>, Problem> {
         let turn = tokio::time::timeout(TURN_WITHIN, Arc::clone(&self.readers).acquire_owned()).await;

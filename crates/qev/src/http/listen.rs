@@ -233,3 +233,6 @@ async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     // It was the last of it, whatever comes of it.
     let _ = tokio::time::timeout(LINGER, read_out).await;
 }
+
+#[cfg(test)]
+mod tests;
