@@ -231,7 +231,7 @@ fn router(site: Arc<Site>) -> Router {
         .nest("/api/v1", api)
         .route("/metrics", get(metrics::metrics))
         .route("/", get(page::index))
-        .route("/login", get(login::login))
+        .route("/login", get(login::login).head(login::look))
         .route("/assets/{name}", get(page::asset))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::not_allowed)

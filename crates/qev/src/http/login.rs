@@ -38,6 +38,11 @@ pub(crate) async fn login(
     Ok(response)
 }
 
+/// Who only looks what is behind an address, as programs do that show links, does not use it up.
+pub(crate) async fn look() -> StatusCode {
+    StatusCode::NO_CONTENT
+}
+
 /// Ends the session.
 pub(crate) async fn logout(
     State(site): State<Arc<Site>>,

@@ -301,3 +301,23 @@ fn an_address_that_is_taken_is_told() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains(&format!("http {address}: ")), "{}", stderr(&output));
 }
+
+#[test]
+fn the_default_address_is_done_without_when_it_is_taken() {
+    let scratch = Scratch::new();
+    // When somebody else has it already, so much the better.
+    let _taken = std::net::TcpListener::bind("127.0.0.1:7780");
+    let mut command = qev(&["serve", "--state-dir", &scratch.path("state"), "--attach", &scratch.path("a.sock")]);
+    command.env("XDG_CONFIG_HOME", scratch.path("none")).stdin(Stdio::null()).stderr(Stdio::piped());
+    command.args(["--config", "/dev/null"]);
+    let mut running = crate::program::Running(command.spawn().unwrap());
+    let mut told = BufReader::new(running.0.stderr.take().unwrap()).lines();
+    let line = told.next().unwrap().unwrap();
+    assert!(line.starts_with("qev: there is no page: 127.0.0.1:7780: "), "{line}");
+    let line = told.next().unwrap().unwrap();
+    assert!(line.starts_with("qev: listening at "), "{line}");
+    // The Unix socket is there all the same.
+    assert!(crate::program::exists(&scratch.path("state/http.sock")));
+    crate::daemon::signal(&running, "TERM");
+    assert_eq!(running.status(), 0);
+}

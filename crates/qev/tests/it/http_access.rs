@@ -95,6 +95,11 @@ fn a_one_time_address_opens_once_and_the_session_outlives_the_daemon() {
     let scratch = Scratch::new();
     let site = Site::start(&scratch);
     let address = page(&scratch, &[]);
+    // What only looks at a link does not use it up.
+    let path = address.strip_prefix(&format!("http://{}", site.address)).unwrap();
+    let looked =
+        say(&site.address, &format!("HEAD {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", site.address));
+    assert_eq!(looked.status, 204);
     let opened = open(&address, &site.address);
     assert_eq!((opened.status, opened.header("location")), (303, Some("/")));
     let cookie = opened.header("set-cookie").unwrap().to_owned();
@@ -103,7 +108,6 @@ fn a_one_time_address_opens_once_and_the_session_outlives_the_daemon() {
     assert!(open(&address, &site.address).problem(401).contains("was used already"));
     assert_eq!(by_cookie(&site.address, &cookie, "/api/v1/events").status, 200);
     // Who is in already and opens it again is not turned away.
-    let path = address.strip_prefix(&format!("http://{}", site.address)).unwrap();
     assert_eq!(by_cookie(&site.address, &cookie, path).status, 303);
 
     let Site { daemon, address, token } = site;
