@@ -100,6 +100,10 @@ fn files(tree: &mut Tree, program: &Path, scratch: &Scratch, time: u64) -> Resul
     tree.copy(&contrib.join("sysusers.conf"), "usr/lib/sysusers.d/qev.conf", 0o644)?;
     tree.copy(&contrib.join("tmpfiles.conf"), "usr/lib/tmpfiles.d/qev.conf", 0o644)?;
     tree.copy(&contrib.join("config.toml"), "etc/qev/config.toml", 0o644)?;
+    for (folder, file) in [("prometheus", "qev.rules.yml"), ("prometheus", "prometheus.yml"), ("grafana", "qev.json")] {
+        let to = format!("usr/share/doc/qev/examples/{folder}/{file}");
+        tree.copy(&contrib.join(folder).join(file), &to, 0o644)?;
+    }
     tree.copy(&contrib.join("deb").join("copyright"), "usr/share/doc/qev/copyright", 0o644)?;
     tree.compress(&workspace::root().join("CHANGELOG.md"), "usr/share/doc/qev/changelog")?;
     let changelog = scratch.file("changelog");

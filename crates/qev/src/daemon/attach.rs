@@ -320,7 +320,10 @@ impl Machine {
                 // Nobody else has it, unless somebody else listens to the same connection.
                 Record::of_event(host, machine, received, Arc::unwrap_or_clone(event))
             }
-            EventItem::Missed(count) => gap(&format!("{count} messages came faster than they could be kept")),
+            EventItem::Missed(count) => {
+                self.outbox.missed(count);
+                gap(&format!("{count} messages came faster than they could be kept"))
+            }
             EventItem::Garbage(garbage) => gap(&garbage.to_string()),
             EventItem::Restarted(_) => gap("the monitor began a new session"),
             _ => return None,

@@ -16,6 +16,8 @@ pub(crate) struct Figures {
     /// How long commits took that were made.
     pub(crate) commit_seconds: Histogram,
     pub(crate) commit_failures: Counter,
+    /// Messages of monitors that came faster than they could be kept.
+    pub(crate) missed: Counter,
     followers: Mutex<Followers>,
 }
 
@@ -39,6 +41,7 @@ impl Default for Figures {
         Figures {
             commit_seconds: Histogram::new(BORDERS),
             commit_failures: Counter::default(),
+            missed: Counter::default(),
             followers: Mutex::default(),
         }
     }

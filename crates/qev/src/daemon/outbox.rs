@@ -65,6 +65,13 @@ impl Outbox {
     }
 }
 
+impl Outbox {
+    /// So many messages were missed before they could be put in.
+    pub(crate) fn missed(&self, count: u64) {
+        self.depot.figures.missed.inc_by(count);
+    }
+}
+
 impl Drop for Outbox {
     fn drop(&mut self) {
         self.depot.lock().queues.leave(self.id);

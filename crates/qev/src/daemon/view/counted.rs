@@ -4,7 +4,7 @@
 //!
 //! | what | bound | at the bound |
 //! |---|---|---|
-//! | series in all | 20,000 | counted with `machine="other"`, and in `qev_metrics_series_dropped_total` |
+//! | series in all | 20,000 | those of machines that were not heard for an hour are forgotten; where that is not enough, counted with `machine="other"`, and in `qev_metrics_series_dropped_total` |
 //! | series of a machine | 200 | counted with `event="other"` |
 //! | a label | 64 characters, none of which acts | cut |
 
@@ -13,15 +13,19 @@ use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use qev_qmp::EventName;
+use qev_qmp::{EventName, Timestamp};
 use qev_record::{Kind, Record, Severity, plain};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 /// How many series there may be.
 pub(crate) const SERIES: usize = 20_000;
 pub(crate) const SERIES_OF_A_MACHINE: usize = 200;
+
+/// A machine that was not counted for so long may be forgotten for others, and how often it is looked for such: seconds.
+const QUIET: i64 = 3600;
+const LOOK_AGAIN: i64 = 60;
 
 /// What stands for what has no series of its own.
 const OTHER: &str = "other";
@@ -115,20 +119,35 @@ impl Counted {
 
     /// What the one task that counts needs to do so.
     pub(crate) fn counting(&self) -> Counting {
-        Counting { counted: self.clone(), machines: HashMap::new(), series: 0, most: SERIES }
+        Counting { counted: self.clone(), machines: HashMap::new(), series: 0, most: SERIES, looked: None }
+    }
+
+    /// What has a counter has one no longer.
+    fn forget(&self, machine: &Label, what: &What) {
+        let machine = ("machine", machine.clone());
+        match what {
+            What::Event(event, severity) => {
+                self.events.remove(&[machine, ("event", Label::new(event.as_str())), of(*severity)])
+            }
+            What::Detached(severity) => self.detached.remove(&[machine, of(*severity)]),
+            What::Gap => self.gaps.remove(&[machine]),
+        };
     }
 
     fn counter(&self, machine: &Label, what: &What) -> Counter {
         let machine = ("machine", machine.clone());
-        let of = |severity: &Severity| ("severity", Label::new(severity.as_str()));
         match what {
             What::Event(event, severity) => {
-                self.events.get_or_create_owned(&[machine, ("event", Label::new(event.as_str())), of(severity)])
+                self.events.get_or_create_owned(&[machine, ("event", Label::new(event.as_str())), of(*severity)])
             }
-            What::Detached(severity) => self.detached.get_or_create_owned(&[machine, of(severity)]),
+            What::Detached(severity) => self.detached.get_or_create_owned(&[machine, of(*severity)]),
             What::Gap => self.gaps.get_or_create_owned(&[machine]),
         }
     }
+}
+
+fn of(severity: Severity) -> (&'static str, Label) {
+    ("severity", Label::new(severity.as_str()))
 }
 
 /// The counters at hand, so that a record costs no label.
@@ -138,11 +157,15 @@ pub(crate) struct Counting {
     machines: HashMap<Arc<str>, OfMachine>,
     series: usize,
     most: usize,
+    /// When it was last looked for machines to forget.
+    looked: Option<Timestamp>,
 }
 
 #[derive(Debug)]
 struct OfMachine {
     label: Label,
+    /// When its last record was received.
+    heard: Timestamp,
     counters: Vec<(What, Counter)>,
 }
 
@@ -154,8 +177,8 @@ impl Counting {
         }
         let Some(mut what) = What::of(record) else { return };
         let machine = key(&record.machine);
-        let known = self.machines.get(&**machine);
-        if let Some(of_machine) = known {
+        if let Some(of_machine) = self.machines.get_mut(&**machine) {
+            of_machine.heard = record.received;
             if let Some(counter) = of_machine.counter(&what) {
                 counter.inc();
                 return;
@@ -169,6 +192,9 @@ impl Counting {
             }
         }
         if self.series >= self.most {
+            self.forget_quiet(record.received);
+        }
+        if self.series >= self.most {
             self.counted.dropped.inc();
             self.counted.counter(&Label::new(OTHER), &what.of_other()).inc();
             return;
@@ -180,10 +206,11 @@ impl Counting {
             what = What::Event(EventName::from(&*plain::name(event.as_str()).to_string()), *severity);
         }
         let counted = &self.counted;
-        let of_machine = self
-            .machines
-            .entry(machine.into_owned())
-            .or_insert_with(|| OfMachine { label: Label::new(&record.machine), counters: Vec::new() });
+        let of_machine = self.machines.entry(machine.into_owned()).or_insert_with(|| OfMachine {
+            label: Label::new(&record.machine),
+            heard: record.received,
+            counters: Vec::new(),
+        });
         if let Some(counter) = of_machine.counter(&what) {
             counter.inc();
             return;
@@ -192,6 +219,29 @@ impl Counting {
         counter.inc();
         of_machine.counters.push((what, counter));
         self.series = self.series.saturating_add(1);
+    }
+
+    /// Forgets the machines that were not heard for long: where machines come and go, those that are there are told.
+    fn forget_quiet(&mut self, now: Timestamp) {
+        let since = |time: Timestamp| now.seconds.saturating_sub(time.seconds);
+        if self.looked.is_some_and(|looked| (0..LOOK_AGAIN).contains(&since(looked))) {
+            return;
+        }
+        self.looked = Some(now);
+        let is_quiet = |of_machine: &OfMachine| since(of_machine.heard) > QUIET;
+        // Two names may look the same in a label: its series stays while one of them is there.
+        let kept: HashSet<_> =
+            self.machines.values().filter(|one| !is_quiet(one)).map(|one| one.label.clone()).collect();
+        self.machines.retain(|_, of_machine| {
+            let is_quiet = is_quiet(of_machine);
+            if is_quiet {
+                self.series = self.series.saturating_sub(of_machine.counters.len());
+                for (what, _) in of_machine.counters.iter().filter(|_| !kept.contains(&of_machine.label)) {
+                    self.counted.forget(&of_machine.label, what);
+                }
+            }
+            !is_quiet
+        });
     }
 }
 
@@ -206,7 +256,6 @@ mod tests {
     use super::*;
     use crate::daemon::recorder::tests::event;
     use prometheus_client::encoding::text::encode_registry;
-    use qev_qmp::Timestamp;
 
     fn kept(mut record: Record) -> Record {
         record.seq = Some(1);
@@ -293,5 +342,31 @@ mod tests {
             ]
         );
         assert_eq!(counting.machines.len(), 2);
+    }
+
+    #[test]
+    fn where_machines_come_and_go_those_that_are_gone_make_room() {
+        let counted = Counted::default();
+        let mut counting = Counting { most: 3, ..counted.counting() };
+        let mut count = |machine: &str, seconds: i64| {
+            let mut record = kept(event(machine, "STOP", 1));
+            record.received = Timestamp { seconds, microseconds: 0 };
+            counting.count(&record);
+        };
+        count("old", 0);
+        count("quiet", 10);
+        count("steady", 20);
+        count("soon", 30);
+        count("steady", 3650);
+        // An hour and a bit later the two that were quiet are forgotten, the steady one is not.
+        count("new", 3660);
+        let name = |machine: &str, n: u64| {
+            format!(r#"qev_events_total{{machine="{machine}",event="STOP",severity="notice"}} {n}"#)
+        };
+        assert_eq!(
+            text(&counted),
+            [name("new", 1), name("other", 1), name("steady", 2), "qev_metrics_series_dropped_total 1".to_owned()]
+        );
+        assert_eq!(counting.series, 2);
     }
 }

@@ -107,8 +107,9 @@ impl View {
         let number = |n: usize| gauge(u64::try_from(n).unwrap_or(u64::MAX));
 
         let dropped: Family<Labels<1>, Counter> = Family::default();
-        let reason = Label::new("journal_not_writable");
-        dropped.get_or_create_owned(&[("reason", reason)]).inc_by(lost);
+        for (reason, lost) in [("journal_not_writable", lost), ("came_too_fast", figures.missed.get())] {
+            dropped.get_or_create_owned(&[("reason", Label::new(reason))]).inc_by(lost);
+        }
         let help = "Records that were dropped, by reason; gaps say which";
         registry.register("qev_dropped_records", help, dropped);
 
