@@ -2,6 +2,7 @@
 //!
 //! * [`lab`]: a machine to boot, a monitor to command it through, and the provocations of the five events;
 //! * [`programs`]: the programs of the system that this needs, and the line that installs a missing one;
+//! * [`page`]: what checks the page, on Node.js;
 //! * [`deb`]: the Debian package;
 //! * [`workspace`]: where things built from this workspace lie, and how to run cargo inside cargo.
 //!
@@ -11,6 +12,7 @@
 pub mod deb;
 pub mod error;
 pub mod lab;
+pub mod page;
 pub mod programs;
 pub mod workspace;
 

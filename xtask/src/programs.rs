@@ -90,6 +90,16 @@ pub const OPENSSL: Program = Program { name: "openssl", package: "openssl", find
 /// Another client of the HTTP API.
 pub const CURL: Program = Program { name: "curl", package: "curl", find: || in_path("curl") };
 
+/// Runs the page's checks.
+pub const NODE: Program =
+    Program { name: "node", package: "nodejs", find: || in_path("node").or_else(|| in_path("nodejs")) };
+
+/// Brings the packages that the page is checked with.
+pub const NPM: Program = Program { name: "npm", package: "npm", find: || in_path("npm") };
+
+/// The browser in which the page is looked at.
+pub const CHROMIUM: Program = Program { name: "chromium", package: "chromium", find: || in_path("chromium") };
+
 /// Everything that `cargo xtask test` needs beside Rust.
 pub const FOR_ALL_TESTS: &[Program] = &[
     QEMU,
@@ -114,6 +124,9 @@ pub const FOR_ALL_TESTS: &[Program] = &[
     NGINX,
     OPENSSL,
     CURL,
+    NODE,
+    NPM,
+    CHROMIUM,
 ];
 
 impl Program {

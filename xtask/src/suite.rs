@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use xtask::Error;
 use xtask::lab::kernel::Kernel;
-use xtask::workspace;
+use xtask::{page, workspace};
 
 use crate::{fuzz_parity, install, print, python_client, run as run_program};
 
@@ -53,6 +53,10 @@ pub(crate) fn run(long: bool) -> Result<(), Error> {
     suite.part("plain tests", || run_program(&mut compiling(&["test", "--workspace", "--no-fail-fast"])));
     suite.part("documentation", || {
         run_program(compiling(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    });
+    suite.part("page", || {
+        page::prepare(&print)?;
+        page::commands()?.iter_mut().try_for_each(run_program)
     });
     let mut python = None;
     suite.part("python client", || {

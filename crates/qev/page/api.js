@@ -172,12 +172,27 @@ export async function histogram(query, signal) {
   return /** @type {any} */ (await json("/histogram", query, signal));
 }
 
+/** @type {Promise<Set<string>> | undefined} the events that the daemon can explain */
+let catalogue;
+
+async function readCatalogue() {
+  const { events: all } = /** @type {{events: {event: string}[]}} */ (await json("/explain"));
+  return new Set(all.map((each) => each.event));
+}
+
 /**
- * @param {string} name of an event
+ * What an event is; nothing when the daemon does not know it.
+ *
+ * @param {string} name
  * @param {AbortSignal} [signal]
- * @returns {Promise<Explanation>}
+ * @returns {Promise<Explanation | undefined>}
  */
 export async function explain(name, signal) {
+  catalogue ??= readCatalogue().catch((error) => {
+    catalogue = undefined;
+    throw error;
+  });
+  if (!(await catalogue).has(name)) return undefined;
   return /** @type {any} */ (await json(`/explain/${encodeURIComponent(name)}`, undefined, signal));
 }
 

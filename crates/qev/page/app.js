@@ -10,7 +10,7 @@ import { FleetView } from "./fleet-view.js";
 import { Keyboard } from "./keyboard.js";
 import { MachineView } from "./machine-view.js";
 import { StreamView } from "./stream-view.js";
-import { element, foreign } from "./text.js";
+import { element, foreign, label } from "./text.js";
 import { themeButton } from "./theme-choice.js";
 import { dayAndClock } from "./time.js";
 
@@ -48,7 +48,7 @@ const shell = {
     location.hash = address.slice(1);
   },
   announce: (text) => {
-    announced.textContent = text;
+    announced.textContent = label(text);
   },
   failed,
   connection,
@@ -99,7 +99,7 @@ function route() {
   const same = was === path;
   was = path;
   main.replaceChildren(shown.element);
-  document.title = `${shown.title} – qev`;
+  document.title = `${label(shown.title)} – qev`;
   keyboard.here(shown.keys);
   for (const link of document.querySelectorAll("#views a")) {
     if (link.getAttribute("href") === `#/${name || "fleet"}`) link.setAttribute("aria-current", "page");

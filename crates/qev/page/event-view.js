@@ -1,12 +1,13 @@
 /** A record: its sentence, what it means, its members, what stood around it, and what caused it or came of it. */
 
 import { context, event as askEvent, explain } from "./api.js";
-import { eventLink, machineLink, streamLink } from "./links.js";
+import { eventLink, literally, machineLink, streamLink } from "./links.js";
 import { nameOf } from "./record.js";
 import { rawJson } from "./raw.js";
 import { sentence, severityMark } from "./record-row.js";
 import { severityClass } from "./severity.js";
-import { asText, element, foreign } from "./text.js";
+import { Stream } from "./stream.js";
+import { asText, element, foreign, label } from "./text.js";
 import { clockWithMilliseconds, dayAndClock, lasting } from "./time.js";
 
 /** @typedef {import("./record.js").LogRecord} LogRecord */
@@ -23,11 +24,21 @@ const KINDS = /** @type {Readonly<Record<string, string>>} */ ({
   state: "What the machine said when it was asked on attach.",
 });
 
+/** How many records stand behind it at most. */
+const NEAR = 5;
+
 /** @implements {View} */
 export class EventView {
   #ended = new AbortController();
   /** @type {LogRecord | undefined} */
   #record;
+  /** @type {Stream | undefined} */
+  #stream;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+
+  /** How many stand behind it. */
+  near = 0;
 
   /** @param {Shell} shell @param {number} seq */
   constructor(shell, seq) {
@@ -45,6 +56,24 @@ export class EventView {
 
   end() {
     this.#ended.abort();
+    clearTimeout(this.#timer);
+    this.#stream?.end();
+  }
+
+  /** What comes after it, as long as that stands near. @param {LogRecord} record @param {number} after */
+  #follow(record, after) {
+    const again = () => {
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined;
+        void this.#begin();
+      }, 1000);
+    };
+    this.#stream ??= new Stream(new URLSearchParams({ machine: literally(record.machine) }), after, {
+      record: () => this.near < NEAR && again(),
+      lagged: again,
+      hello: this.shell.hello,
+      state: this.shell.connection,
+    });
   }
 
   /** @param {number | undefined} seq */
@@ -62,6 +91,7 @@ export class EventView {
       if (signal.aborted) return;
       this.#record = record;
       this.#draw(record, around, elsewhere.filter((other) => other !== undefined), explained);
+      this.#follow(record, Math.max(this.seq, ...around.after.map(({ seq }) => seq ?? 0)));
     } catch (error) {
       if (!signal.aborted) this.shell.failed(error, () => this.#begin());
     }
@@ -79,6 +109,7 @@ export class EventView {
     this.newer = Math.min(...seqs(around.after).filter((seq) => seq > this.seq), Infinity);
     if (this.older < 0) this.older = undefined;
     if (this.newer === Infinity) this.newer = undefined;
+    this.near = around.after.length;
     this.element.removeAttribute("aria-busy");
     this.element.replaceChildren(
       element(
@@ -88,9 +119,14 @@ export class EventView {
         element("h1", null, foreign(record.summary, 1000)),
         this.#facts(record),
       ),
-      element("div", { class: "event-parts" }, this.#meaning(record, explained), this.#around(record, around, elsewhere), this.#members(record, explained), this.#versions(explained), raw(record)),
+      element(
+        "div",
+        { class: "event-parts" },
+        element("div", null, this.#meaning(record, explained), this.#members(record, explained), this.#versions(explained)),
+        element("div", null, this.#around(record, around, elsewhere), raw(record)),
+      ),
     );
-    document.title = `${nameOf(record).slice(0, 60)} – qev`;
+    document.title = `${label(nameOf(record))} – qev`;
   }
 
   /** @param {LogRecord} record */
@@ -142,7 +178,7 @@ export class EventView {
         element("code", { class: "name" }, foreign(nameOf(other), 60)),
       );
     });
-    return part("Before and after, on this machine", element("ol", { class: "nearby", "aria-label": "Newest first" }, rows), element("p", null, element("a", { href: streamLink({ machine: [record.machine] }) }, "All of this machine")));
+    return part("Before and after, on this machine", element("ol", { class: "nearby", "aria-label": "Newest first" }, rows), element("p", null, element("a", { href: streamLink({ machine: [literally(record.machine)] }) }, "All of this machine")));
   }
 
   /** @param {LogRecord} record @param {Explanation | undefined} explained */

@@ -36,7 +36,8 @@ export const KEPT = 50;
  */
 export function foldingKey(record) {
   if (record.kind !== "event") return undefined;
-  const sentence = record.summary.slice(0, 500).replace(/\d+(?:\.\d+)?/g, "#");
+  // Amounts and places differ; names with a number in them, and slots, are others.
+  const sentence = record.summary.slice(0, 500).replace(/(?<![\p{L}\p{N}_.-]|slot )\d+(?:\.\d+)?(?![\p{L}\p{N}_])/gu, "#");
   return [record.machine, record.session ?? "", record.event, record.severity, sentence].join("\n");
 }
 

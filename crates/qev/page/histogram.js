@@ -88,7 +88,7 @@ export class HistogramView {
     const from = Date.parse(histogram.from);
     const until = Date.parse(histogram.until);
     this.axis.replaceChildren(
-      ...timeTicks(from, until, 6).map(({ at, text }) => {
+      ...timeTicks(from, until, 6).filter(({ at }) => (until - at) / (until - from) > 0.06).map(({ at, text }) => {
         const tick = element("span", null, text);
         tick.style.setProperty("--at", String(between((at - from) / (until - from), 0, 1)));
         return tick;

@@ -197,7 +197,7 @@ function gaps(timeline, { x }) {
 
 /** @param {Scale} scale */
 function axis({ from, until, x }) {
-  const ticks = timeTicks(from, until, 6).map(({ at, text }) => {
+  const ticks = timeTicks(from, until, 6).filter(({ at }) => x(at) < 0.94).map(({ at, text }) => {
     const tick = element("span", null, text);
     tick.style.setProperty("--at", String(x(at)));
     return tick;

@@ -28,7 +28,7 @@ function timeOf(record) {
 
 /** @param {LogRecord} record */
 export function sentence(record) {
-  const words = foreign(record.summary);
+  const words = foreign(record.summary, 240);
   return record.seq === undefined ? words : element("a", { href: eventLink(record.seq) }, words);
 }
 

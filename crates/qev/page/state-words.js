@@ -15,6 +15,7 @@ const RUN_STATES = /** @type {Readonly<Record<string, string>>} */ ({
   prelaunch: "not started yet",
   watchdog: "paused by its watchdog",
   colo: "in COLO",
+  unknown: "not known",
 });
 
 /** @param {string | undefined} state */
@@ -42,6 +43,6 @@ export function stateWords(machine) {
  */
 export function looks(state) {
   if (state === "running") return "runs";
-  if (state === "shutdown") return "ended";
+  if (state === "shutdown" || state === "unknown") return "ended";
   return /panic|error|watchdog/.test(state ?? "") ? "broken" : "stands";
 }

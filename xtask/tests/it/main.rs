@@ -15,6 +15,8 @@ mod libvirt;
 #[cfg(test)]
 mod live_parity;
 #[cfg(test)]
+mod page;
+#[cfg(test)]
 mod power_cut;
 #[cfg(test)]
 mod prometheus;
