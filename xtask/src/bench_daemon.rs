@@ -41,7 +41,7 @@ pub(crate) fn run(qev: &Path) -> Result<(), Error> {
 }
 
 /// `qev serve` on a journal of its own.
-struct Daemon {
+pub(crate) struct Daemon {
     qev: PathBuf,
     serve: Running,
     scratch: Scratch,
@@ -53,7 +53,7 @@ impl Daemon {
     }
 
     /// With a page at this address.
-    fn start_with(qev: &Path, http: &str) -> Result<Daemon, Error> {
+    pub(crate) fn start_with(qev: &Path, http: &str) -> Result<Daemon, Error> {
         let scratch = Scratch::new()?;
         let mut command = process::bound_to_us(qev)?;
         command.args(["serve", "--http", http]).arg("--state-dir").arg(scratch.file("state"));
@@ -67,8 +67,13 @@ impl Daemon {
     }
 
     /// Where machines dial in.
-    fn attach(&self) -> PathBuf {
+    pub(crate) fn attach(&self) -> PathBuf {
         self.scratch.file("attach.sock")
+    }
+
+    /// A folder that goes away with it.
+    pub(crate) fn scratch(&self) -> &Path {
+        self.scratch.path()
     }
 
     fn state_dir(&self) -> PathBuf {
@@ -80,28 +85,32 @@ impl Daemon {
     }
 
     /// A verb that asks the daemon.
-    fn ask(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.qev);
         command.args(arguments).arg("--state-dir").arg(self.state_dir()).stdin(Stdio::null());
         command
     }
 
     /// The number of the last record on disk.
-    fn last_seq(&self) -> Result<u64, Error> {
+    pub(crate) fn last_seq(&self) -> Result<u64, Error> {
         let line = output_of(&mut self.ask(&["log", "-n", "1", "-o", "json"]))?;
         let record: Option<Value> = serde_json::from_str(line.trim()).ok();
         Ok(record.and_then(|record| record.get("seq")?.as_u64()).unwrap_or_default())
     }
 
     /// Waits until so many machines are attached and were asked for their details.
-    fn wait_for_machines(&self, count: usize) -> Result<(), Error> {
+    pub(crate) fn wait_for_machines(&self, count: usize) -> Result<(), Error> {
         self.wait_until(&format!("{count} machines are attached"), |daemon| {
             let machines = output_of(&mut daemon.ask(&["log", "-o", "json", "-w", "kind=state"]))?;
             Ok(machines.lines().count() >= count)
         })
     }
 
-    fn wait_until(&self, what: &str, mut is: impl FnMut(&Daemon) -> Result<bool, Error>) -> Result<(), Error> {
+    pub(crate) fn wait_until(
+        &self,
+        what: &str,
+        mut is: impl FnMut(&Daemon) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match is(self) {

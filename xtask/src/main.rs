@@ -3,6 +3,7 @@
 mod bench;
 mod bench_daemon;
 mod bench_fleet;
+mod bench_page;
 mod fuzz_parity;
 mod install;
 mod python_client;

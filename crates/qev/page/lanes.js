@@ -91,7 +91,7 @@ function runStates(timeline, { from, until, x }) {
   const last = timeline.run_state.at(-1);
   const said = last ? runStateWords(last.state) : "not known";
   const words = changes.map((change) => `${runStateWords(change.state)} from ${clock(change.at)}`).join(", ");
-  return lane("of-run-state", "run state", `Run state: ${label(words || said)}`, drawn("svg", { height: 24, class: "strip" }, parts), element("span", null, "now ", foreign(said, 40)));
+  return lane("of-run-state", "run state", `Run state: ${label(words || said)}`, drawn("svg", { height: 24, class: "strip" }, parts), element("span", null, /not known/.test(said) ? "" : "now ", foreign(said, 40)));
 }
 
 /** @param {Timeline} timeline @param {Scale} scale */
@@ -161,7 +161,7 @@ function resets(timeline, scale) {
   if (timeline.resets.length === 0) return "";
   const found = timeline.resets.map((reset) => ({ ...reset, severity: "notice", words: reset.summary ?? reset.reason ?? "reset" }));
   const last = found.at(-1);
-  return lane("of-resets", "resets", `Resets: ${found.length}`, marks(found, scale), element("span", null, `${found.length}, the last `, foreign(last?.words ?? "", 80)));
+  return lane("of-resets", "resets", `Resets: ${found.length}`, marks(found, scale), element("span", null, `${found.length}, the last: `, foreign(last?.words ?? "", 80)));
 }
 
 /**

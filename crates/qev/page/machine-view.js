@@ -1,6 +1,6 @@
 /** A machine: what it is and does now, what happened to it in lanes over time, its disk, and its records. */
 
-import { machine as askMachine, timeline as askTimeline } from "./api.js";
+import { events, machine as askMachine, timeline as askTimeline } from "./api.js";
 import { diskStrips } from "./disk-strips.js";
 import { lanes } from "./lanes.js";
 import { eventLink, literally, machineLink, streamLink } from "./links.js";
@@ -11,7 +11,7 @@ import { severityClass } from "./severity.js";
 import { looks, stateWords } from "./state-words.js";
 import { Stream } from "./stream.js";
 import { element, foreign, shortened } from "./text.js";
-import { ago, dayAndClock } from "./time.js";
+import { MINUTE, ago, dayAndClock } from "./time.js";
 
 /** @typedef {import("./machine-types.js").Machine} Machine */
 /** @typedef {import("./view.js").Shell} Shell */
@@ -19,6 +19,9 @@ import { ago, dayAndClock } from "./time.js";
 
 const RANGES = ["-15min", "-1h", "-6h", "-1d", "-7d"];
 const USUAL = "-1h";
+
+/** Of a machine that came this lately the shortest range shows all. */
+const LATELY = 13 * MINUTE;
 const POINTS = "800";
 
 /** Lanes are drawn anew this long after something happened, at most; and by themselves, for time goes on. */
@@ -33,12 +36,15 @@ export class MachineView {
   #timer;
   #at = 0;
   #ended = new AbortController();
+  /** @type {number | undefined} when its first record of the last hour came */
+  #first;
+  #offered = "none";
 
   /** @param {Shell} shell @param {string} name @param {URLSearchParams} address */
   constructor(shell, name, address) {
     this.shell = shell;
     this.name = name;
-    this.since = address.get("since") || USUAL;
+    this.since = address.get("since") ?? "";
     this.until = address.get("until") || "";
     this.which = new URLSearchParams();
     for (const key of ["machine_id", "session"]) {
@@ -47,6 +53,7 @@ export class MachineView {
     }
     this.title = shortened(name, 60);
     this.head = element("header", { class: "machine-head" }, element("h1", null, foreign(name, 200)));
+    this.ranges = element("nav", { "aria-label": "Time", class: "ranges" });
     this.drawn = element("div", { class: "machine-drawn", "aria-busy": "true" });
     this.query = new URLSearchParams({ machine: literally(name) });
     this.list = new RecordList({ query: this.query, withMachine: false, announce: shell.announce, failed: shell.failed });
@@ -54,7 +61,7 @@ export class MachineView {
       "div",
       { class: "machine" },
       this.head,
-      this.#ranges(),
+      this.ranges,
       this.drawn,
       element("section", { "aria-labelledby": "records-title" }, element("h2", { id: "records-title" }, "Records"), this.list.element),
     );
@@ -119,15 +126,15 @@ export class MachineView {
   }
 
   async #draw() {
+    const machine = await askMachine(this.name, this.which, this.#ended.signal);
     const query = new URLSearchParams(this.which);
-    query.set("since", this.since);
+    const since = this.since || (await this.#usual());
+    query.set("since", since);
     if (this.until) query.set("until", this.until);
     query.set("points", POINTS);
-    const [machine, timeline] = await Promise.all([
-      askMachine(this.name, this.which, this.#ended.signal),
-      askTimeline(this.name, query, this.#ended.signal),
-    ]);
+    const timeline = await askTimeline(this.name, query, this.#ended.signal);
     this.#say(machine);
+    this.#offer(this.until ? "" : since);
     const cut = timeline.complete ? "" : element("p", { class: "cut" }, "Not all of it: there is more in this time than is drawn.");
     this.drawn.replaceChildren(lanes(timeline), cut, diskStrips(timeline, machine));
     this.drawn.removeAttribute("aria-busy");
@@ -161,14 +168,28 @@ export class MachineView {
     );
   }
 
-  #ranges() {
-    const links = RANGES.map((since) => {
+  /** What is drawn when nothing says from when: all of a machine whose first record is young, else the last hour. */
+  async #usual() {
+    if (this.#first === undefined) {
+      const query = new URLSearchParams({ machine: literally(this.name), since: USUAL, order: "oldest", limit: "1" });
+      const { records } = await events(query, this.#ended.signal);
+      this.#first = records[0]?.time ?? 0;
+    }
+    return Date.now() - this.#first < LATELY ? "-15min" : USUAL;
+  }
+
+  /** @param {string} since which range is shown */
+  #offer(since) {
+    // Only when it changed, or who stands on it with the keyboard would lose their place.
+    if (this.#offered === since) return;
+    this.#offered = since;
+    const links = RANGES.map((range) => {
       const which = new URLSearchParams(this.which);
-      which.set("since", since);
+      which.set("since", range);
       const href = `${machineLink({ machine: this.name })}?${which}`;
-      return element("a", { href, "aria-current": since === this.since && !this.until ? "true" : null }, since.slice(1));
+      return element("a", { href, "aria-current": range === since ? "true" : null }, range.slice(1));
     });
-    return element("nav", { "aria-label": "Time", class: "ranges" }, ...links);
+    this.ranges.replaceChildren(...links);
   }
 }
 

@@ -18,6 +18,7 @@ import { setTimeout as sleep } from "node:timers/promises";
  * @property {string} chromium
  * @property {string} profile
  * @property {string} pictures
+ * @property {number} [machines] how many there are, where it matters
  */
 
 const described = process.env.QEV_PAGE;
