@@ -24,3 +24,5 @@ mod prometheus;
 mod proxy;
 #[cfg(test)]
 mod run;
+#[cfg(test)]
+mod shared_monitor;

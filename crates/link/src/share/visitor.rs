@@ -147,13 +147,14 @@ impl Visitor {
                 }
                 _ => {}
             }
-            let is_answered = self.slots.is_empty() && self.overtaking.is_empty();
-            if self.closed_its_end.is_some() && is_answered && self.output.is_empty() && self.input.is_empty() {
-                break Left::Itself;
-            }
             if let Err(why) = self.take_requests().await {
                 self.account.mailbox().cut_off_here(&why);
                 continue;
+            }
+            // What it asked for is looked at, as far as there was room, and answered.
+            let is_answered = self.slots.is_empty() && self.overtaking.is_empty() && self.input.is_empty();
+            if self.closed_its_end.is_some() && is_answered && self.output.is_empty() {
+                break Left::Itself;
             }
             self.take_letters();
             self.account.hold(self.held());

@@ -120,11 +120,15 @@ async fn a_client_that_leaves_takes_its_replies_with_it_and_others_go_on() {
 async fn one_that_says_all_and_closes_its_end_gets_its_replies() {
     let shared = shared_server(commands().start().await.unwrap(), budget()).await;
     let mut client = shared.connect().await;
-    client.say(r#"{"execute":"qmp_capabilities"}{"execute":"echo","id":1}{"execute":"echo","id":2}"#).await;
+    client.say(r#"{"execute":"qmp_capabilities"}{"execute":"echo","id":1}{"execute":"echo","id":2}{"execute":"stop"}{"execute":"x-last"}"#).await;
     tokio::io::AsyncWriteExt::shutdown(&mut client.stream).await.unwrap();
-    for expected in [GREETING, r#"{"return": {}}"#, r#"{"return": {}, "id": 1}"#, r#"{"return": {}, "id": 2}"#, ""] {
+    for expected in [GREETING, r#"{"return": {}}"#, r#"{"return": {}, "id": 1}"#, r#"{"return": {}, "id": 2}"#] {
         client.expect(expected).await;
     }
+    assert!(client.hear().await.contains("STOP"));
+    client.expect(r#"{"return": {}}"#).await;
+    assert!(client.hear().await.contains("x-last is refused"));
+    client.expect("").await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -57,6 +57,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let failed = |error: std::io::Error| Failure::new(Exit::Failed, error).about("listening for signals");
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    crate::daemon::serve::raise_open_files();
     let (client, events) = Client::connect(&args.target, ConnectOptions::default()).await?;
     drop(events);
     let gate = Arc::new(AtTheDoor {

@@ -177,7 +177,7 @@ fn on(kind: SignalKind) -> Result<Signal, Failure> {
 }
 
 /// Each machine takes two files, its connection and its process: as many as we may have.
-fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     let limits = getrlimit(Resource::Nofile);
     // Where it may not be raised, accepting says what is missing.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits });
