@@ -3,14 +3,14 @@
 import { events, machine as askMachine, timeline as askTimeline } from "./api.js";
 import { diskStrips } from "./disk-strips.js";
 import { lanes } from "./lanes.js";
-import { eventLink, literally, machineLink, streamLink } from "./links.js";
+import { ANY_NAME, eventLink, literally, machineLink, streamLink } from "./links.js";
 import { counted, size } from "./numbers.js";
 import { RecordList } from "./record-list.js";
 import { severityMark } from "./record-row.js";
 import { severityClass } from "./severity.js";
 import { looks, stateWords } from "./state-words.js";
 import { Stream } from "./stream.js";
-import { element, foreign, shortened } from "./text.js";
+import { element, foreign, label, shortened } from "./text.js";
 import { MINUTE, ago, dayAndClock } from "./time.js";
 
 /** @typedef {import("./machine-types.js").Machine} Machine */
@@ -71,9 +71,17 @@ export class MachineView {
       { keys: "Enter", does: "open the record", act: () => this.#open() },
       { keys: "r", does: "raw JSON of the record", act: () => this.list.focused?.toggleRaw() },
       { keys: "p", does: "pause, go on", act: () => (this.list.paused ? this.list.release() : this.list.pause(true)) },
-      { keys: "/", does: "filter this machine's records", act: () => shell.go(streamLink({ machine: [literally(name)] })) },
+      { keys: "/", does: "filter this machine's records", act: () => shell.go(streamLink({ machine: this.query.getAll("machine") })) },
     ];
     void this.#begin();
+  }
+
+  /** Asks for a machine whose name is too long for an address, and goes on with what it is called. */
+  async #name() {
+    if (this.name !== ANY_NAME) return;
+    const { machine } = await askMachine(this.name, this.which, this.#ended.signal);
+    this.query.set("machine", literally(machine));
+    document.title = `${label(machine)} – qev`;
   }
 
   end() {
@@ -90,6 +98,7 @@ export class MachineView {
 
   async #begin() {
     try {
+      await this.#name();
       const [last] = await Promise.all([this.list.load(), this.#draw()]);
       if (this.#ended.signal.aborted) return;
       this.#stream = new Stream(this.query, last, {
@@ -171,7 +180,8 @@ export class MachineView {
   /** What is drawn when nothing says from when: all of a machine whose first record is young, else the last hour. */
   async #usual() {
     if (this.#first === undefined) {
-      const query = new URLSearchParams({ machine: literally(this.name), since: USUAL, order: "oldest", limit: "1" });
+      const query = new URLSearchParams(this.query);
+      for (const [key, value] of Object.entries({ since: USUAL, order: "oldest", limit: "1" })) query.set(key, value);
       const { records } = await events(query, this.#ended.signal);
       this.#first = records[0]?.time ?? 0;
     }

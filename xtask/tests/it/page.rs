@@ -77,6 +77,8 @@ fn the_page_shows_in_a_browser_what_the_journal_has() {
     let hands = |name: &str| scratch.socket(name).unwrap();
     let (steady, hostile) = (hands("steady.sock"), hands("hostile.sock"));
     let _steady = qev(&[&simulate[..], &["--name", "steady", "--balloon", "--guest", text(&steady)]].concat());
+    let long = "<b>".repeat(21_845);
+    let _long = qev(&[&simulate[..], &["--name", &long]].concat());
     let _hostile = qev(&[&simulate[..], &["--name", HOSTILE, "--guest", text(&hostile)]].concat());
 
     let mut options = Options::for_the_five_events();

@@ -37,7 +37,7 @@ test("the address of qev page leads in, and the fleet has every machine, the wor
   await live(page);
   const names = ["dying-disk", "crashing-guest", "calm-day", "memory-that-will-not-unplug", "steady", "real"];
   for (const name of names) await page.locator(".tile-name", { hasText: name }).first().waitFor();
-  assert.equal(await page.locator(".tile").count(), names.length + 1);
+  assert.equal(await page.locator(".tile").count(), names.length + 2);
   const ranks = await page.locator(".tile").evaluateAll((tiles) => tiles.map((tile) => ["debug", "info", "notice", "warning", "error", "critical"].findIndex((name) => tile.classList.contains(`severity-${name}`))));
   assert.deepEqual(ranks, ranks.toSorted((a, b) => b - a));
   const real = page.locator(".tile", { hasText: "real" });
@@ -255,6 +255,13 @@ test("what a guest wrote stays text, however it is written", async () => {
     const tall = await page.locator(".record, .tile").evaluateAll((rows) => Math.max(0, ...rows.filter((row) => !row.querySelector(".raw")).map((row) => row.getBoundingClientRect().height)));
     assert.ok(tall < 400, `${address}: a row of ${tall} pixels`);
   }
+  // A machine may be called so, too: longer than any address.
+  await page.goto(`${host.origin}/#/fleet`);
+  await page.locator(".tile", { hasText: "<b><b>" }).getByRole("link").click();
+  await page.locator("h1", { hasText: "(65535 characters)" }).waitFor();
+  await page.locator(".record", { hasText: "attached" }).first().waitFor();
+  await page.locator(".of-run-state", { hasText: "running" }).waitFor();
+  assert.equal(await scrollsSideways(page), false);
   await page.close();
 });
 

@@ -60,8 +60,10 @@ impl View {
 
     fn find(&self, name: &str, which: &Which, now: Timestamp) -> Option<Shown> {
         let mut found: Vec<_> = self.shown(now);
+        // A name may be longer than an address can be: the identity or the session alone is enough then.
+        let any = name == "*" && (which.machine_id.is_some() || which.session.is_some());
         found.retain(|Shown { status, .. }| {
-            (*status.machine == *name || status.machine_id.as_deref() == Some(name))
+            (any || *status.machine == *name || status.machine_id.as_deref() == Some(name))
                 && which.machine_id.as_ref().is_none_or(|id| status.machine_id.as_deref() == Some(id))
                 && which.session.as_ref().is_none_or(|session| status.session.as_deref() == Some(session))
         });
