@@ -134,7 +134,8 @@ impl Http {
             let listener = Listener::bind_unix(&path).map_err(|error| failed(error.into()).about(path.display()))?;
             listeners.push(listener);
         }
-        let site = Site::new(host, recorder, roster, Arc::clone(&access), http.hosts.clone());
+        let site = Site::new(host, recorder, roster, Arc::clone(&access), http.hosts.clone())
+            .map_err(|error| Failure::new(Exit::Failed, error).about("starting the view"))?;
         let router = router(Arc::clone(&site));
         let connections = listen::places();
         let mut running = Vec::new();
@@ -181,18 +182,25 @@ impl Door {
 }
 
 impl Site {
-    fn new(host: Arc<str>, recorder: Recorder, roster: Roster, access: Arc<Access>, hosts: Vec<String>) -> Arc<Site> {
-        Arc::new(Site {
+    fn new(
+        host: Arc<str>,
+        recorder: Recorder,
+        roster: Roster,
+        access: Arc<Access>,
+        hosts: Vec<String>,
+    ) -> io::Result<Arc<Site>> {
+        let view = View::start(recorder.clone(), roster)?;
+        Ok(Arc::new(Site {
             host,
             started: now(),
-            view: View::start(recorder.clone(), roster),
+            view,
             recorder,
             access,
             hosts,
             said: Said::default(),
             streams: Arc::new(Semaphore::new(STREAMS)),
             readers: Arc::new(Semaphore::new(READERS)),
-        })
+        }))
     }
 
     /// A turn at reading the journal, for as long as it is kept.

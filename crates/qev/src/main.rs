@@ -13,7 +13,6 @@ mod introspect;
 mod monitor;
 mod places;
 mod printer;
-mod signals;
 mod simulated;
 mod told;
 

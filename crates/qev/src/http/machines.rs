@@ -7,6 +7,7 @@ use crate::daemon::identity::Identity;
 use crate::daemon::view::list::Which;
 use crate::daemon::view::timeline::{Asked, MOST_POINTS, POINTS};
 use crate::printer::now;
+use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -23,7 +24,9 @@ pub(crate) async fn machines(State(site): State<Arc<Site>>, RawQuery(query): Raw
     let mut parameters = Parameters::of(query.as_deref());
     let patterns = parameters.take_all("machine")?;
     parameters.end(&["machine"])?;
-    // Text of thousands of machines: not on a thread that others wait for.
+    if patterns.is_empty() {
+        return site.view.fleet().await.map(|text| json_of(Bytes::from_owner(text))).ok_or_else(failed);
+    }
     blocking(move || site.view.machines_json(&patterns, now())).await.map(json)
 }
 
@@ -100,13 +103,19 @@ pub(super) fn span(since: Option<Timestamp>, until: Option<Timestamp>) -> Result
 
 /// What takes its time is done on a thread that may take it.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this could not be answered: the reason is in qev's log")
-    })
+    tokio::task::spawn_blocking(work).await.map_err(|_| failed())
+}
+
+fn failed() -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this could not be answered: the reason is in qev's log")
 }
 
 pub(super) fn json(text: String) -> Response {
-    let mut response = (text + "\n").into_response();
+    json_of((text + "\n").into())
+}
+
+fn json_of(text: Bytes) -> Response {
+    let mut response = text.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -3,7 +3,7 @@
 use super::hour::cut;
 use super::machine::Machine;
 use qev_record::Record;
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -35,6 +35,11 @@ pub(crate) struct Machines {
 }
 
 impl Machines {
+    /// Follows records.
+    pub(crate) fn hear_all<R: Borrow<Record>>(&mut self, records: impl IntoIterator<Item = R>) {
+        records.into_iter().for_each(|record| self.hear(record.borrow()));
+    }
+
     /// Follows a record.
     pub(crate) fn hear(&mut self, record: &Record) {
         let key = key(record.machine_id.as_ref().unwrap_or(&record.machine));

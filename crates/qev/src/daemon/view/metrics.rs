@@ -201,7 +201,7 @@ mod tests {
             "key",
             MachineStatus::not_attached("held", "held", at, "/run/vm/held.qmp".to_owned(), "held".to_owned()),
         );
-        let view = View::start(recorder.clone(), roster);
+        let view = View::start(recorder.clone(), roster).unwrap();
         let outbox = recorder.outbox();
         let last = u64::try_from(records.len()).unwrap();
         for record in records {

@@ -23,7 +23,7 @@ impl Daemon {
         let options = Options::default().synchronous(Synchronous::Off);
         let (recorder, running) = Recorder::start(Journal::open(&scratch.0.join("journal"), options).unwrap()).unwrap();
         let access = Arc::new(Access::open(&scratch.0).unwrap());
-        let site = Site::new("h1".into(), recorder, Roster::default(), access, Vec::new());
+        let site = Site::new("h1".into(), recorder, Roster::default(), access, Vec::new()).unwrap();
         let (stop, stopping) = watch::channel(false);
         let router = TowerToHyperService::new(router(Arc::clone(&site)));
         Daemon {
