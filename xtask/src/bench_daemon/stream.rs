@@ -20,7 +20,11 @@ use crate::print;
 /// How many follow, how many events a second there are, and for how long.
 const FOLLOWERS: [usize; 2] = [1, 1_000];
 const RATE: u32 = 10;
+const FILLING: u32 = 1_000;
 const MEASURED: Duration = Duration::from_secs(20);
+
+/// How many records there are, of 300 bytes each, for the one that reads nothing.
+const MORE_THAN_A_SOCKET_HOLDS: u64 = 3_000;
 
 /// How much memory a thread that only reads lines has for its stack.
 const STACK: usize = 128 << 10;
@@ -37,18 +41,18 @@ pub(super) fn run(qev: &Path) -> Result<(), Error> {
 
 fn one(qev: &Path, followers: usize) -> Result<(f64, f64, u64, u64), Error> {
     let daemon = Daemon::start_with(qev, "127.0.0.1:0")?;
-    let mut command = process::bound_to_us(qev)?;
-    command.args(["simulate", "--name", "vm", "--rate", &RATE.to_string(), "--dial"]).arg(daemon.attach());
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let _machine = Running::start(command, "qev simulate")?;
-    daemon.wait_for_machines(1)?;
-
+    let filler = machine(qev, &daemon, FILLING)?;
+    daemon.wait_until("a socket is full", |daemon| Ok(daemon.last_seq()? >= MORE_THAN_A_SOCKET_HOLDS))?;
+    drop(filler);
     let socket = daemon.state_dir().join("http.sock");
-    let _stuck = follow(&socket)?;
+    let _stuck = follow(&socket, "?after=0")?;
+    let _machine = machine(qev, &daemon, RATE)?;
+    daemon.wait_for_machines(2)?;
+
     let counts = Arc::new(Counts::default());
     let mut readers = Vec::new();
     for _ in 0..followers {
-        readers.push(reader(follow(&socket)?, Arc::clone(&counts))?);
+        readers.push(reader(follow(&socket, "")?, Arc::clone(&counts))?);
     }
     // All of them have begun to hear.
     thread::sleep(Duration::from_secs(2));
@@ -64,6 +68,14 @@ fn one(qev: &Path, followers: usize) -> Result<(f64, f64, u64, u64), Error> {
     Ok((sent as f64 / took.as_secs_f64(), percent(usage.cpu.saturating_sub(used.cpu), took), usage.memory, wrong))
 }
 
+/// A machine that dials the daemon, with so many events a second.
+fn machine(qev: &Path, daemon: &Daemon, rate: u32) -> Result<Running, Error> {
+    let mut command = process::bound_to_us(qev)?;
+    command.args(["simulate", "--name", "vm", "--rate", &rate.to_string(), "--dial"]).arg(daemon.attach());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    Running::start(command, "qev simulate")
+}
+
 #[derive(Default)]
 struct Counts {
     sent: AtomicU64,
@@ -77,10 +89,11 @@ impl Counts {
 }
 
 /// A connection on which the stream comes.
-fn follow(socket: &Path) -> Result<UnixStream, Error> {
+fn follow(socket: &Path, query: &str) -> Result<UnixStream, Error> {
     let failed = || format!("cannot follow at {}", socket.display());
     let mut stream = UnixStream::connect(socket).context(failed)?;
-    stream.write_all(b"GET /api/v1/stream HTTP/1.1\r\nHost: qev\r\n\r\n").context(failed)?;
+    let head = format!("GET /api/v1/stream{query} HTTP/1.1\r\nHost: qev\r\n\r\n");
+    stream.write_all(head.as_bytes()).context(failed)?;
     // The answer has begun: from here on records count.
     stream.read_exact(&mut [0; 12]).context(failed)?;
     Ok(stream)

@@ -168,7 +168,7 @@ impl<R: std::io::BufRead> Read for Chunked<R> {
 
 /// Who follows.
 pub(crate) struct Stream {
-    body: BufReader<Chunked<BufReader<TcpStream>>>,
+    body: BufReader<Chunked<BufReader<Box<dyn Read>>>>,
 }
 
 /// A server-sent event.
@@ -189,8 +189,8 @@ impl Sent {
 
 impl Stream {
     /// What is answered on a connection on which it was asked for.
-    pub(crate) fn of(stream: TcpStream) -> Stream {
-        let mut reader = BufReader::new(stream);
+    pub(crate) fn of(stream: impl Read + 'static) -> Stream {
+        let mut reader: BufReader<Box<dyn Read>> = BufReader::new(Box::new(stream));
         let answer = Answer::head(&mut reader);
         assert_eq!(answer.status, 200, "{answer:?}");
         Stream { body: BufReader::new(Chunked { reader, left: 0, is_over: false }) }
