@@ -8,7 +8,7 @@ use crate::dictionary::{Entries, Entry as _, Source, What, index};
 use crate::error::SegmentError;
 use crate::row::Row;
 use qev_qmp::Timestamp;
-use qev_record::{Filter, Record};
+use qev_record::{Filter, Kind, Record};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Statement};
 use std::collections::{HashMap, hash_map};
@@ -90,7 +90,8 @@ impl Wanted {
         let wants_sources =
             self.wants_source.as_ref().is_none_or(|wanted| !block.has_source(|id| !is_wanted(wanted, id)));
         let by_what = |member: &str| OF_WHAT.contains(&member) || OF_SOURCE.contains(&member);
-        in_time && wants_sources && wheres.iter().all(|condition| by_what(condition.member()))
+        // Of gaps that may hide something some are wanted, and some are not.
+        !self.filter.gaps && in_time && wants_sources && wheres.iter().all(|condition| by_what(condition.member()))
     }
 
     /// Whether records of this entry can be wanted. An entry that is not there is damage, which reading the row finds.
@@ -124,7 +125,7 @@ impl Wanted {
 
     /// Whether a row that may be wanted is.
     pub(crate) fn is_certain(&self, row: &Row<'_>) -> bool {
-        row.received.is_some() && self.filter.wheres.is_empty()
+        row.received.is_some() && self.filter.wheres.is_empty() && !self.filter.gaps
     }
 
     /// The row's record, if it is wanted. The filter has the last word; the rest only spares the reading.
@@ -183,5 +184,6 @@ fn may_want_what(filter: &Filter, what: &What) -> bool {
     let part = Filter { events: filter.events.clone(), severity: filter.severity, ..Filter::default() };
     let mut record = Record::attached("", "", Timestamp::UNKNOWN);
     what.put_into(&mut record);
-    part.matches(&record) && meets_conditions(filter, &OF_WHAT, &record)
+    // Whether it is wanted is for the whole gap to tell.
+    (filter.gaps && what.kind == Kind::Gap) || part.matches(&record) && meets_conditions(filter, &OF_WHAT, &record)
 }

@@ -13,6 +13,7 @@ mod introspect;
 mod monitor;
 mod places;
 mod printer;
+mod signals;
 mod simulated;
 mod told;
 

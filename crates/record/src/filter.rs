@@ -28,11 +28,20 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Received at this time or earlier.
     pub until: Option<Timestamp>,
+    /// Gaps, too, that may hide what is wanted ([`Filter::may_miss`]), whatever is asked of the events.
+    pub gaps: bool,
 }
+
+/// Members of a record that are an event's: a gap has none of them, and may hide those.
+const OF_EVENTS: [&str; 7] = ["event", "data", "timestamp", "extra", "departs", "severity", "summary"];
 
 impl Filter {
     /// Whether a record is wanted. The cheap questions come first.
     pub fn matches(&self, record: &Record) -> bool {
+        if self.gaps && self.may_miss(record) {
+            let mut conditions = self.wheres.iter().filter(|condition| !OF_EVENTS.contains(&condition.member()));
+            return conditions.all(|condition| condition.matches(record));
+        }
         self.severity.is_none_or(|severity| record.severity >= severity)
             && self.in_time(record)
             && self.names_event(record)
@@ -103,6 +112,25 @@ mod tests {
     #[test]
     fn nothing_asked_for_is_everything() {
         check(&Filter::default(), true);
+    }
+
+    #[test]
+    fn gaps_that_may_hide_what_is_wanted_are_wanted_when_that_is_asked_for() {
+        let gap = |missed: &[&str]| {
+            let missed = missed.iter().map(|name| ((*name).into(), 1)).collect();
+            Record::gap("h1", "web1", AT, Gap { missed, ..Gap::default() }, "not attached")
+        };
+        let wheres = |text: &str| vec!["data.action=pause".parse().unwrap(), text.parse().unwrap()];
+        let filter = Filter { events: globs(&["GUEST_*"]), gaps: true, ..Filter::default() };
+        let on = |text: &str| Filter { wheres: wheres(text), severity: Some(Severity::Critical), ..filter.clone() };
+        assert!(filter.matches(&gap(&[])) && filter.matches(&gap(&["STOP", "GUEST_PANICKED"])));
+        assert!(!filter.matches(&gap(&["STOP"])));
+        assert!(on("host=h1").matches(&gap(&[])) && !on("host=h2").matches(&gap(&[])));
+        assert!(!on("kind=event").matches(&gap(&[])), "who asks for events wants events");
+        assert!(!Filter { machines: globs(&["db*"]), ..filter.clone() }.matches(&gap(&[])));
+        assert!(!Filter { gaps: false, ..filter.clone() }.matches(&gap(&[])));
+        assert!(!filter.matches(&Record::attached("h1", "web1", AT)));
+        check(&filter, true);
     }
 
     #[test]

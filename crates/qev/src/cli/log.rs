@@ -90,7 +90,9 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     if args.check {
         return check(&state_dir);
     }
-    let filter = Filter { since: args.since, until: args.until, ..args.select.filter() };
+    let mut filter = Filter { since: args.since, until: args.until, ..args.select.filter() };
+    // Who asks for certain events is told where some of them may be missing.
+    filter.gaps = !filter.events.is_empty() || !filter.wheres.is_empty();
     let mut show = Show {
         printer: Printer::with_dates(args.output),
         state_dir,
@@ -160,7 +162,7 @@ impl Show {
         let mut log = Log { wanted: self.wanted.clone(), after: args.after, ..Log::default() };
         log.limit = args.lines.or(last_of_person);
         if log.limit.is_none() && args.follow {
-            return self.follow(args.after.unwrap_or(0)).await;
+            return self.follow(args.after.unwrap_or(0), 0).await;
         }
         log.newest_first = args.reverse || log.limit.is_some();
         let last = match self.history(&log, args.reverse).await {
@@ -169,7 +171,7 @@ impl Show {
             Err(Ended::Failure(_)) if args.follow && !journal_dir(&self.state_dir).exists() => 0,
             Err(ended) => return Err(ended),
         };
-        if args.follow { self.follow(last.max(args.after.unwrap_or(0))).await } else { Ok(()) }
+        if args.follow { self.follow(last.max(args.after.unwrap_or(0)), last).await } else { Ok(()) }
     }
 
     /// Shows what is there. The last number that was there when it was looked.
@@ -210,25 +212,47 @@ impl Show {
         Ok(last)
     }
 
-    /// Shows what is behind a number, and what comes, for ever.
-    async fn follow(&mut self, mut after: u64) -> Result<(), Ended> {
+    /// Shows what is behind a number, and what comes, for ever. Numbers up to `seen` have been there.
+    async fn follow(&mut self, mut after: u64, mut seen: u64) -> Result<(), Ended> {
         let mut files_are_read = false;
         loop {
             let log = Log { wanted: self.wanted.clone(), after: Some(after), follow: true, ..Log::default() };
             match ask(&self.state_dir, &Request::Log(log)).await {
                 Ok(mut answers) => {
                     files_are_read = false;
+                    // What was seen is not there any more: this is another journal, whose numbers begin anew.
+                    if seen > 0 && self.last().await.is_some_and(|last| last < seen) {
+                        let place = self.state_dir.display();
+                        tell(&format!("the journal in {place} is another one now: from its beginning"));
+                        (seen, after) = (0, 0);
+                        continue;
+                    }
                     self.relay(&mut answers, &mut after).await?;
+                    seen = seen.max(after);
                 }
                 Err(AskError::NotRunning { .. }) => {
                     if !files_are_read {
                         files_are_read = true;
                         self.files(&mut after).await?;
+                        seen = seen.max(after);
                         tell(&format!("no daemon is running for {}: waiting for one", self.state_dir.display()));
                     }
                     tokio::time::sleep(AGAIN).await;
                 }
                 Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The last number that a daemon has; `None` when none can be asked.
+    async fn last(&self) -> Option<u64> {
+        let newest = Log { limit: Some(1), newest_first: true, ..Log::default() };
+        let mut answers = ask(&self.state_dir, &Request::Log(newest)).await.ok()?;
+        loop {
+            match answers.next().await.ok()? {
+                Answer::Record(record) => return record.seq,
+                Answer::End(_) => return Some(0),
+                _ => {}
             }
         }
     }

@@ -9,8 +9,9 @@ mod recording;
 mod replies;
 
 use super::simulate::PACKAGE;
-use super::simulate::serve::{self, Dial, Signals};
+use super::simulate::serve::{self, Dial};
 use crate::exit::{Exit, Failure, tell};
+use crate::signals::{self, Signals};
 use player::{Player, Speed};
 use qev_link::{MonitorOptions, Server};
 use qev_machine::parse_size;
@@ -79,7 +80,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     for (i, path) in args.qmp.iter().enumerate() {
         builder = builder.bind(path, options().name(format!("qmp{i}")));
     }
-    let mut signals = Signals::catch()?;
+    let mut signals = Signals::catch(signals::TO_END_OR_HANG_UP)?;
     let mut server = builder.start().await.map_err(|error| Failure::new(Exit::Failed, error))?;
     for path in &args.qmp {
         tell(&format!("serving {}", path.display()));

@@ -26,6 +26,7 @@ use super::duration;
 use crate::exit::{Exit, Failure};
 use crate::monitor::{Monitor, ROOM, hostname};
 use crate::printer::Format;
+use crate::signals::{self, Signals};
 use outlet::Outlet;
 use qemu::{Ended, Qemu};
 use qev_link::{Client, ConnectError, ConnectOptions, EventItem, Events};
@@ -34,7 +35,6 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use verdict::Judge;
@@ -99,7 +99,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     refuse(&args)?;
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     // The handlers stand before QEMU does: it must not be left behind.
-    let signals = Signals::catch()?;
+    let signals = Signals::catch(signals::TO_END_OR_HANG_UP)?;
     let outlet = Outlet::start(args.output, args.record.as_deref())?;
     let (ours, theirs) = qemu::monitor()?;
     let connecting = tokio::spawn(connect(ours, name(&args.command)));
@@ -313,33 +313,6 @@ async fn warning(check: &mut Option<JoinHandle<Option<String>>>) -> Option<Strin
             warning.ok().flatten()
         }
         None => std::future::pending().await,
-    }
-}
-
-/// The signals that end us.
-struct Signals([(Signal, u8); 3]);
-
-impl Signals {
-    fn catch() -> Result<Signals, Failure> {
-        let catch = |kind: SignalKind, number| match signal(kind) {
-            Ok(signal) => Ok((signal, number)),
-            Err(error) => Err(Failure::new(Exit::Failed, error).about("listening for signals")),
-        };
-        Ok(Signals([
-            catch(SignalKind::interrupt(), 2)?,
-            catch(SignalKind::terminate(), 15)?,
-            catch(SignalKind::hangup(), 1)?,
-        ]))
-    }
-
-    /// The number of the next that comes.
-    async fn next(&mut self) -> u8 {
-        let [(first, a), (second, b), (third, c)] = &mut self.0;
-        tokio::select! {
-            _ = first.recv() => *a,
-            _ = second.recv() => *b,
-            _ = third.recv() => *c,
-        }
     }
 }
 

@@ -5,13 +5,13 @@ use crate::daemon::share::policy::{Permit, Refusals, Ruled};
 use crate::daemon::share::{CLIENTS, MEMORY};
 use crate::exit::{Exit, Failure, tell};
 use crate::monitor::file_name;
+use crate::signals::{self, Signals};
 use qev_link::share::{Admission, Budget, Gate, Notice};
 use qev_link::{Access, Client, ConnectOptions, Peer, Share, Target};
 use qev_record::filter::Glob;
 use qev_record::plain;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -54,9 +54,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     if !args.command.is_empty() && args.allow != Allow::Operate {
         return Err(Failure::usage("only --allow operate has a list of commands").about("--command"));
     }
-    let failed = |error: std::io::Error| Failure::new(Exit::Failed, error).about("listening for signals");
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut signals = Signals::catch(signals::TO_END)?;
     crate::daemon::serve::raise_open_files();
     let (client, events) = Client::connect(&args.target, ConnectOptions::default()).await?;
     drop(events);
@@ -75,8 +73,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
             tell(&format!("{}: {reason}", args.target));
             Ok(Exit::Gone)
         }
-        _ = interrupt.recv() => Ok(Exit::Done),
-        _ = terminate.recv() => Ok(Exit::Done),
+        () = signals.any() => Ok(Exit::Done),
     }
 }
 

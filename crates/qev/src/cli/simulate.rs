@@ -6,6 +6,7 @@ pub(crate) mod scenario;
 pub(super) mod serve;
 
 use crate::exit::{Exit, Failure, tell};
+use crate::signals::{self, Signals};
 use crate::simulated::traffic::{Rate, Traffic};
 use crate::simulated::{GUEST, Simulated};
 use qev_link::server::ServerBuilder;
@@ -17,7 +18,7 @@ use qev_machine::{
 use qev_qmp::json::print::Layout;
 use qev_qmp::{Dialect, Greeting, QemuVersion};
 use scenario::Scenario;
-use serve::{Dial, Signals};
+use serve::Dial;
 use std::path::PathBuf;
 
 /// The greeting names qev as the package, so that nobody takes this for a QEMU by mistake.
@@ -146,7 +147,7 @@ async fn run_one(args: &Args, scenario: Option<&Scenario>) -> Result<Exit, Failu
     if let Some(path) = &args.guest {
         builder = builder.bind(path, MonitorOptions::default().name(GUEST));
     }
-    let mut signals = Signals::catch()?;
+    let mut signals = Signals::catch(signals::TO_END_OR_HANG_UP)?;
     let mut server = builder.start().await.map_err(|error| Failure::new(Exit::Failed, error))?;
     for path in args.qmp.iter().chain(&args.guest) {
         tell(&format!("serving {}", path.display()));

@@ -19,6 +19,7 @@ use crate::bound;
 use crate::exit::{Exit, Failure, tell};
 use crate::monitor::{Monitor, ROOM, file_name, hostname};
 use crate::printer::{Format, Printer};
+use crate::signals::Signals;
 use qev_link::{Client, ConnectError, ConnectOptions, Events, Target};
 use qev_record::filter::{Glob, Where};
 use qev_record::{Filter, Kind, Record, Severity, plain};
@@ -28,7 +29,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 /// How soon it is looked again for a socket that is not there yet.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -186,10 +187,8 @@ impl Wait {
     /// Starts the command, and listens.
     async fn act(&mut self, source: Source<'_>, printer: &Printer) -> Result<Exit, Failure> {
         // Before the command is there: it must not be left behind.
-        let terminated = match self.command.is_empty() {
-            true => None,
-            false => Some(signal(SignalKind::terminate()).map_err(|error| Failure::new(Exit::Failed, error))?),
-        };
+        let caught = if self.command.is_empty() { &[][..] } else { &[SignalKind::terminate()] };
+        let terminated = Signals::catch(caught)?;
         self.start_command()?;
         self.listen(source, terminated, printer).await
     }
@@ -235,7 +234,7 @@ impl Wait {
     async fn listen(
         &mut self,
         mut source: Source<'_>,
-        mut terminated: Option<Signal>,
+        mut terminated: Signals,
         printer: &Printer,
     ) -> Result<Exit, Failure> {
         let mut gone = None;
@@ -262,7 +261,7 @@ impl Wait {
                     Said::Gone(reason) => gone = Some(reason),
                 },
                 // Passed on: what the command ends with is what we end with. Without it we would leave it behind.
-                Some(()) = async { terminated.as_mut()?.recv().await } => match &self.child {
+                () = terminated.any() => match &self.child {
                     Some(child) => terminate(child),
                     None => return Ok(Exit::Command(128 + 15)),
                 },

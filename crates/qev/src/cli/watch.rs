@@ -15,13 +15,13 @@ use crate::exit::{Exit, Failure, tell};
 use crate::introspect;
 use crate::monitor::{Monitor, file_name, hostname};
 use crate::printer::{Closed, Format, Printer};
+use crate::signals::{self, Signals};
 use qev_link::{Client, ConnectError, DialIn, EventItem, Events, Target};
 use qev_qmp::{Schema, Value};
 use qev_record::{Filter, Record, plain};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// How many records of all monitors may wait to be looked at. When they do, monitors go on being read, and each keeps
@@ -96,8 +96,8 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let host = hostname();
     let names = args.targets.iter().map(|target| file_name(target).chars().count()).max().unwrap_or_default();
     // The handlers stand before the sockets do: whatever ends us, sockets of ours are removed.
-    let mut signals =
-        if args.attach.is_empty() { None } else { Some((on(SignalKind::interrupt())?, on(SignalKind::terminate())?)) };
+    let caught = if args.attach.is_empty() { &[][..] } else { signals::TO_END };
+    let mut signals = Signals::catch(caught)?;
     for path in &args.attach {
         let dial_in = DialIn::bind(path).map_err(|error| Failure::new(Exit::Failed, error))?;
         tell(&format!("listening at {}", path.display()));
@@ -130,26 +130,11 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         };
         tokio::select! {
             ended = watched => ended,
-            () = either(&mut signals) => Ok(Exit::Done),
+            () = signals.any() => Ok(Exit::Done),
         }
     };
     printer.finish()?;
     Ok(ended.unwrap_or(Exit::Done))
-}
-
-fn on(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind).map_err(|error| Failure::new(Exit::Failed, error).about("listening for signals"))
-}
-
-/// Until one of the signals comes; for ever when they have their usual effect.
-async fn either(signals: &mut Option<(Signal, Signal)>) {
-    match signals {
-        Some((first, second)) => tokio::select! {
-            _ = first.recv() => {}
-            _ = second.recv() => {}
-        },
-        None => std::future::pending().await,
-    }
 }
 
 /// Until the last monitor is gone, or enough is seen.

@@ -25,6 +25,7 @@ use crate::exit::{Exit, Failure, tell};
 use crate::http::Http;
 use crate::monitor::hostname;
 use crate::printer::now;
+use crate::signals::{self, Signals};
 use qev_journal::{Journal, Options, Reader};
 use qev_link::{Access, DialIn, Target};
 use qev_record::Record;
@@ -35,7 +36,6 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// How long machines that were attached when the last daemon died may take to come back.
@@ -50,7 +50,7 @@ const STATUS_EVERY: Duration = Duration::from_secs(5);
 /// Runs until it is told to stop.
 pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
     // The handlers stand before anything is made: whatever ends us, sockets of ours are removed.
-    let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+    let mut signals = Signals::catch(signals::TO_END)?;
     let failed = |error: Box<dyn std::error::Error>| Failure::new(Exit::Failed, error);
     let manager = Manager::from_env().map_err(|error| failed(error.into()))?;
     let mut inherited = Inherited::take();
@@ -131,10 +131,7 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
         tokio::spawn(async move { manager.watch(|| recorder.is_alive()).await })
     };
 
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    signals.any().await;
     // Whoever does not hear it hears that we have ended.
     let _ = manager.stopping();
     watchdog.abort();
@@ -144,8 +141,7 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
     tokio::select! {
         () = stop.closed() => {}
         () = tokio::time::sleep(LAST_WORDS) => tell("some machines did not end in time: their last words are missing"),
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = signals.any() => {}
     }
     let is_whole = running.stop().await;
     if is_whole {
@@ -170,10 +166,6 @@ async fn tell_status(manager: Manager, roster: Roster) {
         }
         tokio::time::sleep(STATUS_EVERY).await;
     }
-}
-
-fn on(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind).map_err(|error| Failure::new(Exit::Failed, error).about("listening for signals"))
 }
 
 /// Each machine takes two files, its connection and its process: as many as we may have.

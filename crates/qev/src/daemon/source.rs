@@ -6,3 +6,4 @@ mod folders;
 pub(crate) mod libvirt;
 pub(crate) mod paths;
 pub(crate) mod remote;
+mod seats;

@@ -90,6 +90,7 @@ impl Parameters {
             severity: self.take("severity")?,
             since: self.time("since")?,
             until: self.time("until")?,
+            ..Filter::default()
         };
         let kinds: Vec<String> = self.take_all("kind")?;
         let kinds = kinds.iter().map(|kind| known_kind(kind)).collect::<Result<_, _>>()?;

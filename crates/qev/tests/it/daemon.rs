@@ -79,6 +79,11 @@ impl History {
         History { dir: scratch.path("state/journal").into(), after: 0 }
     }
 
+    /// The same, as seen by who knows its first records already.
+    pub(crate) fn behind(scratch: &Scratch, known: usize) -> History {
+        History { after: known.try_into().unwrap(), ..History::of(scratch) }
+    }
+
     /// What is there now and was not seen yet.
     pub(crate) fn new_records(&mut self) -> Vec<Record> {
         let Ok(reader) = Reader::open(&self.dir) else { return Vec::new() };

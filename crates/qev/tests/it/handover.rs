@@ -229,6 +229,40 @@ fn what_a_machine_said_last_while_no_daemon_ran_is_heard() {
 }
 
 #[test]
+fn when_the_manager_kept_nothing_the_next_daemon_says_that_it_let_go() {
+    let scratch = Scratch::new();
+    let (mut manager, machine, mut history) = attached(&scratch);
+    manager.stop();
+    // When a daemon ends it cannot know whether another one follows: nothing is said.
+    assert_eq!(names(&History::of(&scratch).new_records()), ["attached", "state"]);
+    manager.stored.clear();
+    drop(machine);
+    manager.start();
+    let gap = history.kind(&Kind::Gap, "raw1");
+    let detached = history.kind(&Kind::Detached, "raw1");
+    assert!(gap.from < gap.until && gap.session == detached.session, "{gap:?}");
+    assert_eq!(&*detached.summary, "detached: it did not come back after qev was started again");
+    manager.stop();
+    assert_eq!(names(&History::of(&scratch).new_records()), ["attached", "state", "gap", "detached"]);
+}
+
+#[test]
+fn when_the_manager_kept_nothing_a_machine_that_dials_again_has_a_gap() {
+    let scratch = Scratch::new();
+    let (mut manager, machine, _) = attached(&scratch);
+    manager.stop();
+    manager.stored.clear();
+    drop(machine);
+    manager.start();
+    let mut machine = Scripted::dial(&scratch);
+    machine.answer_everything(NEGOTIATION + QUESTIONS);
+    manager.until_stored(2);
+    manager.stop();
+    let names = names(&History::of(&scratch).new_records());
+    assert_eq!(names, ["attached", "state", "gap", "attached", "state"]);
+}
+
+#[test]
 fn after_a_daemon_was_killed_the_session_goes_on_with_a_gap() {
     let scratch = Scratch::new();
     let (mut manager, mut machine, mut history) = attached(&scratch);

@@ -5,6 +5,7 @@ use crate::program::{Lines, Running, Scratch, qev, run, stderr, stdout, text};
 use qev_journal::{Journal, Options};
 use qev_qmp::{Message, Timestamp};
 use qev_record::Record;
+use qev_record::record::Gap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Output;
@@ -154,6 +155,8 @@ fn following(scratch: &Scratch, arguments: &[&str]) -> (Running, Lines) {
     Running::with_lines(command)
 }
 
+const LAST: &str = r#"{"request":"log","limit":1,"newest_first":true}"#;
+
 fn next_seq(lines: &mut Lines) -> String {
     text(&lines.record(), "seq").expect("a sequence number")
 }
@@ -169,6 +172,8 @@ fn following_begins_with_the_files_and_goes_on_with_any_number_of_daemons() {
     let daemon = StandIn::start(&state);
     let request = |after| format!(r#"{{"request":"log","machines":["web1"],"after":{after},"follow":true}}"#);
     let mut connection = daemon.answer(&request(20), &[kept(event("web1", "STOP", 21), 21)]);
+    // Whether it is the same journal.
+    drop(daemon.answer(LAST, &[kept(event("db1", "STOP", 21), 21), end(21)]));
     assert_eq!(next_seq(&mut lines), "21");
     // What is not kept is shown, and does not move the cursor.
     let mut marked = event("web1", "STOP", 22);
@@ -188,6 +193,7 @@ fn following_begins_with_the_files_and_goes_on_with_any_number_of_daemons() {
         let (stream, _) = daemon.0.accept().unwrap();
         let mut line = String::new();
         BufReader::new(&stream).read_line(&mut line).unwrap();
+        drop(daemon.answer(LAST, &[kept(event("web1", "STOP", 24), 24), end(24)]));
         let after: u64 = line.split("\"after\":").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
         // By the files or from here: each record comes once.
         for n in (22..=24).filter(|n| *n % 2 == 0 && *n > after) {
@@ -208,7 +214,7 @@ fn a_daemon_that_runs_is_asked() {
         let state_dir = state.path("");
         move || run(&["log", "-n", "2", "-e", "STOP", "-o", "json", "--state-dir", &state_dir])
     });
-    let request = r#"{"request":"log","events":["STOP"],"limit":2,"newest_first":true}"#;
+    let request = r#"{"request":"log","events":["STOP"],"limit":2,"gaps":true,"newest_first":true}"#;
     let lines = [kept(event("a", "STOP", 9), 9), kept(event("a", "STOP", 5), 5), end(9)];
     drop(daemon.answer(request, &lines));
     assert_eq!(seqs(&asked.join().unwrap()), [5, 9]);
@@ -352,4 +358,25 @@ fn an_answer_that_is_none_ends_it() {
     assert_eq!(stderr(&output), expected);
     let mut rest = Vec::new();
     let _ = connection.read_to_end(&mut rest);
+}
+
+#[test]
+fn who_asks_for_certain_events_is_told_where_some_may_be_missing() {
+    let state = state();
+    let gap = |machine: &str, missed: &[&str]| {
+        let missed = missed.iter().map(|name| ((*name).into(), 1)).collect();
+        let received = Timestamp::from_micros((START + 21 * 3600) * 1_000_000);
+        Record::gap("h1", machine, received, Gap { missed, ..Gap::default() }, "not attached")
+    };
+    let mut journal = Journal::open(state.path("journal").as_ref(), Options::default()).unwrap();
+    let attached = Record::attached("h1", "web1", Timestamp::from_micros(START * 1_000_000));
+    journal.append(&mut [gap("web1", &[]), gap("web1", &["STOP"]), gap("db1", &[]), attached]).unwrap();
+    drop(journal);
+    check(&state, &["-m", "web1", "-e", "STOP", "--after", "17"], &[18, 21, 22]);
+    check(&state, &["-m", "web1", "-e", "STOP", "-n", "2"], &[21, 22]);
+    check(&state, &["-m", "web1", "-e", "RESUME"], &[21]);
+    check(&state, &["-w", "data.n=19"], &[19, 21, 22, 23]);
+    check(&state, &["-e", "STOP", "-w", "kind=event", "--after", "17"], &[18]);
+    check(&state, &["-e", "STOP", "--until", "2026-11-22T20:00:00Z"], &[2, 4, 6, 8]);
+    check(&state, &["-m", "web1", "--severity", "error"], &[]);
 }

@@ -98,3 +98,21 @@ fn a_machine_is_watched_and_waited_for_by_its_name() {
     assert!(stderr(&unknown).contains("knows no machine wbe1: did you mean web1?"), "{}", stderr(&unknown));
     daemon.stop();
 }
+
+#[test]
+fn following_goes_on_when_the_daemon_begins_a_journal_anew() {
+    let scratch = Scratch::new();
+    let follow = ["log", "-f", "-o", "json", "--state-dir", &scratch.path("state")];
+    let (_following, mut lines) = Running::with_lines(qev(&follow));
+    let daemon = Daemon::start(&scratch, &[]);
+    let machines = simulate(&scratch, &["--machines", "3", "--rate", "100"]);
+    while next_seq(&mut lines) < 100 {}
+    drop(machines);
+    daemon.stop();
+    std::fs::rename(scratch.path("state"), scratch.path("old")).unwrap();
+    let _daemon = Daemon::start(&scratch, &[]);
+    let _machine = simulate(&scratch, &["--name", "web1"]);
+    // What the first daemon still said, then this one's from the beginning.
+    while next_seq(&mut lines) != 1 {}
+    assert_eq!(next_seq(&mut lines), 2);
+}

@@ -24,6 +24,7 @@ mod http_machines;
 mod http_stream;
 mod log;
 mod log_of_a_daemon;
+mod machines;
 mod manual;
 mod program;
 mod python_client;

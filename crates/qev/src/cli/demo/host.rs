@@ -14,6 +14,7 @@ use super::stage::bold;
 use crate::bound;
 use crate::cli::attach_args::qemu::Qemu;
 use crate::daemon::control::client;
+use crate::signals::{self, Signals};
 use qev_link::{Client, ConnectError, ConnectOptions, ExecuteError, Target};
 use qev_qmp::{Json, Object, Value};
 use std::ffi::{OsStr, OsString};
@@ -24,7 +25,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Child;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
 /// What the simulated machines are called, and what happens to them.
@@ -89,8 +89,7 @@ impl HostError {
 
 /// Plays until Ctrl-C on a terminal; elsewhere until the scenarios have ended.
 pub(super) async fn play() -> Result<(), HostError> {
-    let mut interrupt = on(SignalKind::interrupt())?;
-    let mut terminate = on(SignalKind::terminate())?;
+    let mut signals = Signals::try_catch(signals::TO_END).map_err(HostError::Signals)?;
     let stays = io::stdout().is_terminal();
     let mut host = Host::start(stays).await?;
     let played = async {
@@ -99,15 +98,10 @@ pub(super) async fn play() -> Result<(), HostError> {
     };
     let played = tokio::select! {
         played = played => played,
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
+        () = signals.any() => Ok(()),
     };
     host.end().await?;
     played
-}
-
-fn on(kind: SignalKind) -> Result<Signal, HostError> {
-    signal(kind).map_err(HostError::Signals)
 }
 
 struct Host {

@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::UnixStream;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long after a loss, or when nobody listened, the path is dialled again: QEMU's `reconnect=1`.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -130,34 +129,5 @@ pub(crate) fn exit(ended: server::Ended) -> Exit {
         server::Ended::Exited(status) => Exit::Machine(u8::try_from(status).unwrap_or(1)),
         server::Ended::Broken => Exit::Failed,
         _ => Exit::Done,
-    }
-}
-
-/// The signals that end the program.
-pub(crate) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    /// Catches them from now on. To be called before there are sockets: who sees one may end us, and it is removed.
-    pub(crate) fn catch() -> Result<Signals, Failure> {
-        let catch =
-            |kind| signal(kind).map_err(|error| Failure::new(Exit::Failed, error).about("listening for signals"));
-        Ok(Signals {
-            terminate: catch(SignalKind::terminate())?,
-            interrupt: catch(SignalKind::interrupt())?,
-            hang_up: catch(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for one of them.
-    pub(crate) async fn any(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.hang_up.recv() => {}
-        }
     }
 }

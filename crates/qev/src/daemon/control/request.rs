@@ -65,7 +65,7 @@ impl fmt::Display for NotARequest {
             }
             NotARequest::Member { member } => write!(
                 f,
-                "a request has no member '{}': log has events, wheres, machines, severity, since, until, others, after, \
+                "a request has no member '{}': log has events, wheres, machines, severity, since, until, others, gaps, after, \
                  limit, newest_first, follow; the others have none",
                 plain::name(member)
             ),
@@ -141,6 +141,7 @@ impl Log {
             }
             "since" => filter.since = Some(string().and_then(|t| from_rfc3339(&t)).ok_or(misfit("since", TIME))?),
             "until" => filter.until = Some(string().and_then(|t| from_rfc3339(&t)).ok_or(misfit("until", TIME))?),
+            "gaps" => filter.gaps = text.parse().map_err(|_| misfit("gaps", TRUTH))?,
             "others" => self.wanted.others = text.parse().map_err(|_| misfit("others", TRUTH))?,
             "after" => self.after = Some(text.parse().map_err(|_| misfit("after", NUMBER))?),
             "limit" => self.limit = Some(text.parse().map_err(|_| misfit("limit", NUMBER))?),
@@ -153,7 +154,7 @@ impl Log {
 
     fn to_line(&self) -> String {
         let mut line = String::from("{\"request\":\"log\"");
-        let Filter { events, wheres, machines, severity, since, until } = &self.wanted.filter;
+        let Filter { events, wheres, machines, severity, since, until, gaps } = &self.wanted.filter;
         push_list(&mut line, "events", events);
         push_list(&mut line, "wheres", wheres);
         push_list(&mut line, "machines", machines);
@@ -169,7 +170,12 @@ impl Log {
                 line.push_str(&format!(",\"{name}\":{number}"));
             }
         }
-        let truths = [("others", self.wanted.others), ("newest_first", self.newest_first), ("follow", self.follow)];
+        let truths = [
+            ("others", self.wanted.others),
+            ("gaps", *gaps),
+            ("newest_first", self.newest_first),
+            ("follow", self.follow),
+        ];
         for (name, _) in truths.into_iter().filter(|(_, truth)| *truth) {
             line.push_str(&format!(",\"{name}\":true"));
         }

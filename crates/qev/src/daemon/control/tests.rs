@@ -243,6 +243,7 @@ async fn a_request_means_what_was_meant() {
         severity: Some(qev_record::Severity::Debug),
         since: Some(Timestamp::from_micros(1)),
         until: Some(Timestamp::from_micros(253_402_207_199_000_000)),
+        gaps: true,
     };
     let wanted = crate::daemon::follow::Wanted { filter, others: true, ..crate::daemon::follow::Wanted::default() };
     let log = Log { wanted, after: Some(1), limit: Some(3), newest_first: true, follow: false };

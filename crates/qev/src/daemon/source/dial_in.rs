@@ -2,7 +2,10 @@
 //!
 //! QEMU dials again a second after a connection was lost, so one that cannot be used comes again and again: what is wrong
 //! with it is told once.
+//!
+//! Where anybody may dial, one user must not keep all others out: [`super::seats`].
 
+use super::seats::{Seat, Seats};
 use crate::daemon::Daemon;
 use crate::daemon::attach::{self, Negotiated};
 use qev_link::{Caller, DialIn};
@@ -18,23 +21,25 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Takes whoever dials, until the daemon is stopped. Then the socket is removed.
 pub(crate) async fn listen(dial_in: DialIn, daemon: Daemon) {
-    let seats = Arc::new(Semaphore::new(MACHINES));
+    let room = Arc::new(Semaphore::new(MACHINES));
+    let seats = Seats::new(MACHINES, rustix::process::getuid().as_raw());
     let place: Arc<str> = dial_in.path().display().to_string().into();
     let mut stopping = daemon.stopping();
     loop {
         let accepted = async {
-            let seat = Arc::clone(&seats).acquire_owned().await;
-            (seat, dial_in.accept().await)
+            let room = Arc::clone(&room).acquire_owned().await;
+            (room, dial_in.accept().await)
         };
-        let (seat, accepted) = tokio::select! {
+        let (room, accepted) = tokio::select! {
             () = stopping.wait() => return,
             accepted = accepted => accepted,
         };
         match accepted {
             Ok(caller) => {
+                let Some(seat) = seat_of(&caller, &seats, &place, &daemon) else { continue };
                 let (task, place) = (daemon.clone(), Arc::clone(&place));
                 tokio::spawn(async move {
-                    let _seat = seat;
+                    let _places = (seat, room);
                     take(caller, &place, &task).await;
                 });
             }
@@ -44,6 +49,19 @@ pub(crate) async fn listen(dial_in: DialIn, daemon: Daemon) {
             }
         }
     }
+}
+
+/// A place for who has dialled. Who has none left is let go, and dials again.
+fn seat_of(caller: &Caller, seats: &Seats, place: &str, daemon: &Daemon) -> Option<Seat> {
+    let uid = caller.peer().uid;
+    let seat = seats.take(uid);
+    if seat.is_none() {
+        let share = seats.share();
+        daemon.told.once(&format!(
+            "user {uid} has {share} connections or more at {place}, and half of all are taken: no more of it are let in"
+        ));
+    }
+    seat
 }
 
 /// One QEMU, from its dialling to its end.
