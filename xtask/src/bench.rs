@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use xtask::{Error, workspace};
 
-use crate::{bench_daemon, bench_fleet, bench_page, run};
+use crate::{bench_daemon, bench_fleet, bench_page, bench_share, run};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -22,6 +22,8 @@ pub(crate) enum Part {
     Journal,
     /// From a machine's socket to the disk and to a follower; thousands of machines
     Daemon,
+    /// A shared monitor beside the monitor itself: a command's round trip, events to 1, 10 and 100 clients
+    Share,
     /// The page in a browser: 2,000 machines and 1,000,000 records
     Page,
 }
@@ -36,6 +38,7 @@ pub(crate) fn bench(part: Option<Part>, arguments: &[OsString]) -> Result<(), Er
             Part::Emit => program("qev-link", "emit", arguments)?,
             Part::Journal => program("qev-journal", "journal", arguments)?,
             Part::Daemon => bench_daemon::run(&release()?)?,
+            Part::Share => bench_share::run(&release()?)?,
             Part::Page => bench_page::run(&release()?)?,
         }
     }

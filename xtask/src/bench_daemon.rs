@@ -126,16 +126,16 @@ impl Daemon {
 
 /// What a process has used.
 #[derive(Clone, Copy, Debug)]
-struct Usage {
+pub(crate) struct Usage {
     /// CPU time.
-    cpu: Duration,
+    pub(crate) cpu: Duration,
     /// Memory that is its own, in bytes.
     memory: u64,
 }
 
 impl Usage {
     /// Of a process, as the kernel counts it.
-    fn of(process: u32) -> Result<Usage, Error> {
+    pub(crate) fn of(process: u32) -> Result<Usage, Error> {
         let read = |name: &str| {
             let path = format!("/proc/{process}/{name}");
             std::fs::read_to_string(&path).context(|| format!("cannot read {path}"))

@@ -4,6 +4,7 @@ mod bench;
 mod bench_daemon;
 mod bench_fleet;
 mod bench_page;
+mod bench_share;
 mod fuzz_parity;
 mod install;
 mod python_client;

@@ -79,18 +79,10 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, DuplexStream};
 
-    #[tokio::test]
-    async fn messages_go_out_whole_and_in_order_through_whatever_is_open() {
-        let (mut ours, mut theirs) = tokio::io::duplex(7);
-        let mut output = Output::default();
-        let mut expected = Vec::new();
-        for n in 0..100_u8 {
-            let message = vec![n; usize::from(n % 11)];
-            expected.extend_from_slice(&message);
-            output.push(message.into());
-        }
+    /// What comes out at the other end when all is written.
+    async fn written(mut output: Output, mut ours: DuplexStream, mut theirs: DuplexStream) -> Vec<u8> {
         let write = async {
             while !output.is_empty() {
                 output.write(&mut ours).await.unwrap();
@@ -98,14 +90,27 @@ mod tests {
             drop(ours);
         };
         let mut got = Vec::new();
-        let (_, read) = tokio::join!(write, theirs.read_to_end(&mut got));
+        let ((), read) = tokio::join!(write, theirs.read_to_end(&mut got));
         read.unwrap();
-        assert_eq!(got, expected);
+        got
+    }
+
+    #[tokio::test]
+    async fn messages_go_out_whole_and_in_order_through_whatever_is_open() {
+        let (ours, theirs) = tokio::io::duplex(7);
+        let mut output = Output::default();
+        let mut expected = Vec::new();
+        for n in 0..100_u8 {
+            let message = vec![n; usize::from(n % 11)];
+            expected.extend_from_slice(&message);
+            output.push(message.into());
+        }
+        assert_eq!(written(output, ours, theirs).await, expected);
     }
 
     #[tokio::test]
     async fn of_one_that_is_cut_off_the_message_that_was_begun_is_kept() {
-        let (mut ours, mut theirs) = tokio::io::duplex(4);
+        let (mut ours, theirs) = tokio::io::duplex(4);
         let mut output = Output::default();
         for message in ["first;", "second;", "third;"] {
             output.push(message.as_bytes().into());
@@ -114,16 +119,7 @@ mod tests {
         output.keep_begun();
         assert_eq!(output.len(), 2);
         output.push(b"why".as_slice().into());
-        let write = async {
-            while !output.is_empty() {
-                output.write(&mut ours).await.unwrap();
-            }
-            drop(ours);
-        };
-        let mut got = String::new();
-        let (_, read) = tokio::join!(write, theirs.read_to_string(&mut got));
-        read.unwrap();
-        assert_eq!(got, "first;why");
+        assert_eq!(written(output, ours, theirs).await, b"first;why");
         let mut output = Output::default();
         output.push(b"never begun".as_slice().into());
         output.keep_begun();

@@ -78,6 +78,8 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
     let control = tokio::spawn(control.serve(recorder.clone(), roster.clone(), http.door()));
 
     let (stop, stopping) = watch::channel(false);
+    let shares = Shares::new(config.share.clone());
+    shares.sweep();
     let daemon = Daemon {
         host,
         recorder,
@@ -85,7 +87,7 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
         absences: Absences::default(),
         told: Arc::default(),
         handover: handover.clone(),
-        shares: Arc::new(Shares::new(config.share.clone())),
+        shares: Arc::new(shares),
         stop: stopping,
     };
     let mut sockets = Vec::new();

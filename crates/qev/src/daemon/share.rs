@@ -21,14 +21,19 @@ use qev_link::share::{Admission, Audited, Budget, Gate, Notice};
 use qev_link::{Access, Client, Peer, Share, StartError};
 use qev_record::filter::Glob;
 use qev_record::plain;
+use rustix::process::{Resource, getrlimit};
 use std::fs::{DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt, chown};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// How much memory the clients of all machines may take together, and how many there may be.
 pub(crate) const MEMORY: usize = 64 << 20;
 pub(crate) const CLIENTS: usize = 4096;
+
+/// One in so many of the files that the process may have open is for a shared monitor's socket, and as many for clients.
+const PART_OF_FILES: usize = 8;
 
 /// How long a name may be in a file's name; what is behind it is left out.
 const LONGEST_NAME: usize = 64;
@@ -40,6 +45,8 @@ pub(crate) struct Shares {
     rules: Vec<Rule>,
     budget: Arc<Budget>,
     refusals: Arc<Refusals>,
+    /// How many more there may be: each takes a file, and machines come first.
+    places: Arc<Semaphore>,
 }
 
 /// A policy of the configuration, ready to be asked.
@@ -62,9 +69,9 @@ pub(crate) struct Who {
     pub(crate) pid: Option<u32>,
 }
 
-/// A monitor that is lent. When this is dropped the socket is gone, at once.
+/// A monitor that is lent, and its place. When this is dropped the socket is gone, at once.
 #[derive(Debug)]
-pub(crate) struct Lent(Option<Share>);
+pub(crate) struct Lent(Option<(Share, OwnedSemaphorePermit)>);
 
 impl Shares {
     /// As configured. The members of groups are looked up now.
@@ -78,7 +85,31 @@ impl Shares {
                 commands: policy.commands.iter().filter_map(|glob| glob.parse().ok()).collect(),
             },
         });
-        Shares { rules: rules.collect(), config, budget: Budget::new(MEMORY, CLIENTS), refusals: Arc::default() }
+        let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
+        let part = files.map_or(usize::MAX, |files| files / PART_OF_FILES);
+        Shares {
+            rules: rules.collect(),
+            config,
+            budget: Budget::new(MEMORY, CLIENTS.min(part)),
+            refusals: Arc::default(),
+            places: Arc::new(Semaphore::new(part.min(Semaphore::MAX_PERMITS))),
+        }
+    }
+
+    /// Removes the sockets that a daemon left behind which was killed.
+    pub(crate) fn sweep(&self) {
+        for entry in std::fs::read_dir(&self.config.dir).into_iter().flatten().flatten() {
+            let is_ours = entry.path().extension().is_some_and(|ending| ending == "qmp");
+            let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
+            let is_dead = || {
+                let asked = UnixStream::connect(entry.path());
+                asked.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+            };
+            if is_ours && is_socket && is_dead() {
+                // What cannot be removed is replaced when its machine comes.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Shares a machine's monitor, if monitors are. What is in the way is told; the machine is held all the same.
@@ -86,6 +117,10 @@ impl Shares {
         if !self.config.enabled {
             return Lent(None);
         }
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            daemon.told.once("not every monitor is shared: this process may have too few open files (RLIMIT_NOFILE)");
+            return Lent(None);
+        };
         let audit = self.config.audit.then(|| {
             let (audit, audited) = mpsc::channel(audit::ROOM);
             let (outbox, who, daemon) = (daemon.recorder.outbox(), who.clone(), daemon.clone());
@@ -97,7 +132,7 @@ impl Shares {
             audit
         });
         match self.start(client, who, audit) {
-            Ok(share) => Lent(Some(share)),
+            Ok(share) => Lent(Some((share, place))),
             Err(error) => {
                 let why = std::error::Error::source(&error).map_or(String::new(), |why| format!(": {why}"));
                 daemon.told.once(&format!("{} is not shared: {error}{why}", plain::name(&who.machine)));
@@ -147,8 +182,11 @@ impl Shares {
 impl Lent {
     /// The machine has left: its clients get what they still have to get, and nobody waits for them.
     pub(crate) fn end(self) {
-        if let Some(mut share) = self.0 {
-            tokio::spawn(async move { share.ended().await });
+        if let Some((mut share, place)) = self.0 {
+            tokio::spawn(async move {
+                share.ended().await;
+                drop(place);
+            });
         }
     }
 }

@@ -138,3 +138,23 @@ fn the_configuration_says_who_may_do_what() {
         assert!(told.contains(expected), "{told}");
     }
 }
+
+#[test]
+fn what_a_daemon_that_was_killed_left_behind_is_removed() {
+    let scratch = Scratch::new();
+    let daemon = Daemon::start(&scratch, &[]);
+    let web1 = dialling(&scratch, "web1", &[]);
+    let path = scratch.path("state/share/web1.qmp");
+    let deadline = std::time::Instant::now() + crate::daemon::PATIENCE;
+    while !exists(&path) {
+        assert!(std::time::Instant::now() < deadline, "it is shared");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(mode(&path), 0o660);
+    daemon.kill();
+    drop(web1);
+    assert!(exists(&path));
+    let daemon = Daemon::start(&scratch, &[]);
+    assert!(!exists(&path));
+    daemon.stop();
+}
