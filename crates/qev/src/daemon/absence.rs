@@ -4,6 +4,10 @@
 //! `attached` was attached when the last daemon died, and nobody said since when it was not: it has been heard until shortly
 //! before the journal's last record.
 //!
+//! A daemon that ends in order and leaves its monitors with the service manager says nothing either, for it cannot know
+//! whether it is stopped or restarted. When the manager gives nothing back to the next one, that was the end: it looks the
+//! same from here, and is told the same way.
+//!
 //! ```text
 //!   at start:  journal ─► detached at T         ─┐              attached again
 //!                         attached, then nothing ─┼─► absent ─────────────────────► a gap from T, then attached
