@@ -50,8 +50,11 @@ fn program(package: &str, bench: &str, arguments: &[OsString]) -> Result<(), Err
     run(workspace::cargo().args(["bench", "-p", package, "--bench", bench, "--"]).args(arguments))
 }
 
-/// qev as people run it.
+/// qev as people run it, unless a variable names another.
 fn release() -> Result<PathBuf, Error> {
+    if let Some(program) = std::env::var_os(workspace::QEV_OVERRIDE) {
+        return Ok(program.into());
+    }
     let target = workspace::target_dir()?;
     run(workspace::cargo().args(["build", "--release", "-p", "qev", "--target-dir"]).arg(&target))?;
     Ok(target.join("release").join("qev"))
