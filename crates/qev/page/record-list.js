@@ -20,7 +20,13 @@ import { element, foreign } from "./text.js";
 export const MOST = 1000;
 
 /** Records that wait while the list is held, to be shown at once; beyond it they are counted, and fetched when wanted. */
-const WAITING = 500;
+const WAITING = 2000;
+
+/** When more than that came, how long from one page that is fetched anew to the next, in milliseconds. */
+const APART = 1000;
+
+/** Pages that are fetched without being asked for, when all of them fold into what is there: then a click is awaited. */
+const BY_ITSELF = 5;
 
 /** Records of one request. */
 const PAGE = 200;
@@ -38,6 +44,12 @@ export class RecordList {
   #asking;
   /** The number before which the older ones are. */
   #oldest = Infinity;
+  /** Up to which number all that meets the filters is in the rows, or was. */
+  #known = 0;
+  #loaded = -Infinity;
+  #byItself = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} set while the newest page is to be fetched anew */
+  #again;
   /** @type {Map<string, Row>} rows of records that are not on disk yet */
   #notKept = new Map();
 
@@ -69,6 +81,7 @@ export class RecordList {
   end() {
     this.#asking?.abort();
     cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#again);
     this.nearEnd.disconnect();
     removeEventListener("scroll", this.#scrolled);
   }
@@ -85,11 +98,20 @@ export class RecordList {
     const query = this.#asked(before);
     const page = await events(query, this.#asking.signal);
     this.#asking = undefined;
+    const came = this.#pending;
+    const dropped = this.#waiting - came.length;
     this.#clear();
+    this.#known = Math.max(page.last, page.records[0]?.seq ?? 0);
+    this.#loaded = performance.now();
     this.#append(page.records, page.more);
     page.problems.forEach(this.problem);
-    const newest = page.records[0]?.seq ?? 0;
-    return Math.max(page.last, newest);
+    if (before === undefined) {
+      // What came meanwhile is in the page, or it is newer.
+      this.#pending = came.filter(({ seq }) => seq === undefined || seq > this.#known);
+      this.#waiting = this.#pending.length + dropped;
+      if (this.#waiting > 0) this.#turnSoon();
+    }
+    return this.#known;
   }
 
   /** Says that a part of the journal cannot be read: the rows are not all there was. */
@@ -147,7 +169,8 @@ export class RecordList {
   async #older(byItself = false) {
     if (this.#asking || this.older.hidden || !Number.isFinite(this.#oldest)) return;
     const full = this.rows.rows.length >= MOST;
-    if (full && byItself) return;
+    if (byItself && (full || this.#byItself >= BY_ITSELF)) return;
+    this.#byItself = byItself ? this.#byItself + 1 : 0;
     try {
       if (full) {
         this.pause(true);
@@ -160,8 +183,13 @@ export class RecordList {
       }
       this.#asking = new AbortController();
       const page = await events(this.#asked(this.#oldest), this.#asking.signal);
+      const rows = this.list.children.length;
       this.#append(page.records, page.more);
+      if (this.list.children.length > rows) this.#byItself = 0;
       page.problems.forEach(this.problem);
+      // The end may still be near: it is told only when that changes, or anew.
+      this.nearEnd.unobserve(this.older);
+      this.nearEnd.observe(this.older);
     } catch (error) {
       this.failed(error);
     } finally {
@@ -175,9 +203,14 @@ export class RecordList {
    * @param {LogRecord} record
    */
   add(record) {
+    if (record.seq !== undefined && record.seq <= this.#known) return;
     this.#waiting += 1;
     if (this.#pending.length < WAITING) this.#pending.push(record);
-    if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#turn());
+    this.#turnSoon();
+  }
+
+  #turnSoon() {
+    this.#frame ||= requestAnimationFrame(() => this.#turn());
   }
 
   get #held() {
@@ -190,10 +223,27 @@ export class RecordList {
     else this.#show();
   }
 
+  /** Fetches the newest page anew. What comes meanwhile waits. */
+  #anew() {
+    this.#pending = [];
+    this.#waiting = 0;
+    const fetch = async () => {
+      try {
+        await this.load();
+      } catch (error) {
+        this.failed(error);
+      }
+      this.#again = undefined;
+      if (this.#waiting > 0) this.#turnSoon();
+    };
+    this.#again = setTimeout(() => void fetch(), Math.max(0, this.#loaded + APART - performance.now()));
+  }
+
   /** Shows what waited; when that was more than is kept, the newest page is fetched anew. */
   #show() {
+    if (this.#again !== undefined) return;
     if (this.#waiting > this.#pending.length) {
-      void this.load().catch(this.failed);
+      this.#anew();
       return;
     }
     /** @type {Set<Row>} */
@@ -255,7 +305,7 @@ export class RecordList {
   }
 
   #scrolled = () => {
-    if (this.#waiting > 0 && !this.#held && !this.#frame) this.#frame = requestAnimationFrame(() => this.#turn());
+    if (this.#waiting > 0 && !this.#held) this.#turnSoon();
   };
 
   get paused() {
@@ -280,7 +330,7 @@ export class RecordList {
   /** What is shown is not whole any more: everything anew, when nobody holds it. */
   stale() {
     this.#waiting += WAITING + 1;
-    if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#turn());
+    this.#turnSoon();
   }
 
   /**

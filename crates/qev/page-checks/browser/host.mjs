@@ -1,6 +1,7 @@
 // The host that the browser's tests look at, as xtask/tests/it/page.rs made it, and what they may do to it.
 
 import { execFileSync, spawn } from "node:child_process";
+import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
@@ -55,6 +56,24 @@ export function journal(...words) {
  */
 export function emit(guest, event, data) {
   qev("send", guest, "emit", JSON.stringify({ event, data, unchecked: true }));
+}
+
+/**
+ * Has a guest emit events as fast as it can, all over one connection.
+ *
+ * @param {string} guest
+ * @param {string} event
+ * @param {number} many
+ */
+export async function burst(guest, event, many) {
+  const socket = connect(guest);
+  let heard = "";
+  socket.setEncoding("utf8");
+  socket.on("data", (text) => (heard += text));
+  const command = JSON.stringify({ execute: "emit", arguments: { event, data: {}, unchecked: true } });
+  socket.write(`{"execute": "qmp_capabilities"}${command.repeat(many)}`);
+  await until(`${many} events were emitted`, () => (heard.match(/"return"/g) ?? []).length > many);
+  socket.destroy();
 }
 
 /**

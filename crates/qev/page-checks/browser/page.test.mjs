@@ -5,7 +5,7 @@ import path from "node:path";
 import { after, before, test } from "node:test";
 
 import { away, complaints, hardToRead, live, nameless, openBrowser, openPage, recordsShown, scrollsSideways, sentences } from "./browser.mjs";
-import { emit, endDaemon, host, journal, killDaemon, last, startDaemon, until } from "./host.mjs";
+import { burst, emit, endDaemon, host, journal, killDaemon, last, startDaemon, until } from "./host.mjs";
 
 /** @type {import("playwright-core").BrowserContext} */
 let context;
@@ -18,6 +18,13 @@ after(async () => {
   await context.close();
   endDaemon();
 });
+
+/** @param {import("playwright-core").Page} page */
+async function wantOlder(page) {
+  await page.evaluate(() => scrollTo({ top: document.documentElement.scrollHeight }));
+  const older = page.locator(".older");
+  if (await older.isVisible()) await older.evaluate((button) => /** @type {HTMLElement} */ (button).click());
+}
 
 /** @param {string} name */
 const machine = (name) => `#/machine/${encodeURIComponent(name)}`;
@@ -272,7 +279,7 @@ test("older records come when they are wanted, and the list does not grow with t
   await live(page);
   const all = journal("-m", "steady").length;
   await until("all of them", async () => {
-    await page.evaluate(() => scrollTo({ top: document.documentElement.scrollHeight }));
+    await wantOlder(page);
     return (await recordsShown(page)) === all;
   });
   assert.ok((await page.locator(".record").count()) <= 1000);
@@ -280,6 +287,23 @@ test("older records come when they are wanted, and the list does not grow with t
   emit(host.steady, "VSERPORT_CHANGE", { id: "while-scrolled", open: true });
   await page.getByRole("button", { name: "1 new" }).click();
   await page.locator(".record", { hasText: "VSERPORT_CHANGE" }).first().waitFor();
+  await page.close();
+});
+
+test("more than a page takes at once is neither missed nor shown twice", async () => {
+  const page = await openPage(context, "#/stream?machine=steady&event=POWERDOWN&kind=event");
+  await live(page);
+  const was = journal("-m", "steady", "-e", "POWERDOWN").length;
+  // More than waits to be shown, in several goes, so that some come while a page is fetched.
+  for (const many of [300, 4000, 700]) await burst(host.steady, "POWERDOWN", many);
+  const all = await until("all are on disk", () => {
+    const { length } = journal("-m", "steady", "-e", "POWERDOWN");
+    return length === was + 5000 ? length : undefined;
+  });
+  await until("all are counted", async () => {
+    await wantOlder(page);
+    return (await recordsShown(page)) === all;
+  });
   await page.close();
 });
 
