@@ -170,7 +170,7 @@ async fn tell_status(manager: Manager, roster: Roster) {
     }
 }
 
-/// Each machine takes two files, its connection and its process: as many as we may have.
+/// Each machine takes three files, its connection, its process and the socket at which it is lent: as many as we may have.
 pub(crate) fn raise_open_files() {
     let limits = getrlimit(Resource::Nofile);
     // Where it may not be raised, accepting says what is missing.
