@@ -51,7 +51,8 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// How many clients may follow the stream, and how many may read the journal at once.
 const STREAMS: usize = 2048;
@@ -83,6 +84,31 @@ pub(crate) struct Site {
 pub(crate) struct Http {
     running: Vec<Running>,
     door: Option<Door>,
+    /// Dropped last: then it ends.
+    _thread: Option<Thread>,
+}
+
+/// The thread on which everything is answered: machines that flood keep the daemon's busy, and who looks does not wait for
+/// them, nor they for who asks for much.
+#[derive(Debug)]
+struct Thread {
+    runtime: Handle,
+    _end: oneshot::Sender<()>,
+}
+
+impl Thread {
+    fn start() -> io::Result<Thread> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (end, ended) = oneshot::channel();
+        let handle = runtime.handle().clone();
+        std::thread::Builder::new().name("http".to_owned()).spawn(move || {
+            // That the other end is gone is the end.
+            let _ = runtime.block_on(ended);
+            // Nobody waits for an answer any more, nor for who still reads the journal for one.
+            runtime.shutdown_background();
+        })?;
+        Ok(Thread { runtime: handle, _end: end })
+    }
 }
 
 /// How a person comes to the page.
@@ -100,15 +126,10 @@ impl Http {
     ///
     /// When there is no listening at an address that was asked for, when one can be reached from elsewhere and there is no
     /// token, and when the file of tokens says something else.
-    pub(crate) async fn start(
-        config: &Config,
-        host: Arc<str>,
-        recorder: Recorder,
-        roster: Roster,
-    ) -> Result<Http, Failure> {
+    pub(crate) fn start(config: &Config, host: Arc<str>, recorder: Recorder, roster: Roster) -> Result<Http, Failure> {
         let Config { http, state_dir, .. } = config;
         if http.listen.is_empty() && !http.socket {
-            return Ok(Http { running: Vec::new(), door: None });
+            return Ok(Http { running: Vec::new(), door: None, _thread: None });
         }
         let failed = |error: Box<dyn Error>| Failure::new(Exit::Failed, error);
         let access = Arc::new(Access::open(state_dir).map_err(|error| failed(error.into()))?);
@@ -120,9 +141,12 @@ impl Http {
                          or listen at 127.0.0.1";
             return Err(failed(error.into()).about(format!("http {address}")));
         }
+        let thread = Thread::start().map_err(|error| failed(error.into()).about("starting the thread of HTTP"))?;
+        // Sockets and tasks that are made here are that thread's.
+        let inside = thread.runtime.enter();
         let mut listeners = Vec::new();
         for address in &http.listen {
-            match Listener::bind(*address).await {
+            match Listener::bind(*address) {
                 Ok(listener) => listeners.push(listener),
                 Err(error) if http.is_default => tell(&format!("there is no page: {address}: {error}")),
                 Err(error) => return Err(failed(error.into()).about(format!("http {address}"))),
@@ -145,7 +169,9 @@ impl Http {
             }
             running.push(listener.serve(Arc::clone(&site), router.clone(), &connections));
         }
-        Ok(Http { running, door: address.map(|address| Door { access, address }) })
+        let door = address.map(|address| Door { access, address });
+        drop(inside);
+        Ok(Http { running, door, _thread: Some(thread) })
     }
 
     /// How a person comes to the page, if there is one.

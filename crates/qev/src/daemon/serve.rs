@@ -72,7 +72,7 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
     let (recorder, running) = started;
     let roster = Roster::default();
     let host = hostname();
-    let http = Http::start(&config, Arc::clone(&host), recorder.clone(), roster.clone()).await?;
+    let http = Http::start(&config, Arc::clone(&host), recorder.clone(), roster.clone())?;
     let control = Control::bind(&config.state_dir)
         .map_err(|error| failed(error.into()).about(control::path(&config.state_dir).display()))?;
     let control = tokio::spawn(control.serve(recorder.clone(), roster.clone(), http.door()));

@@ -23,12 +23,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 /// How many connections there may be at all listeners together.
 const CONNECTIONS: usize = 4096;
+
+/// How many may wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// A request's head: how long it may be, and how long it may take to come. The time also ends a connection that is idle.
 const HEAD: usize = 16 << 10;
@@ -87,8 +90,12 @@ impl Listener {
     /// # Errors
     ///
     /// When it is taken, or not ours.
-    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Listener> {
-        let socket = TcpListener::bind(address).await?;
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Listener> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // What a daemon before us left to be said does not keep us out.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let socket = socket.listen(BACKLOG)?;
         let address = socket.local_addr()?;
         Ok(Listener { socket: Socket::Tcp(socket, address) })
     }
