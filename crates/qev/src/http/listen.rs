@@ -1,6 +1,6 @@
 //! Where clients connect: sockets, and what bounds a connection.
 //!
-//! What of HTTP is said on a connection hyper reads and writes; [`axum::serve`] would do, but that it sets no bound on the
+//! What of HTTP is said on a connection hyper reads and writes; `axum::serve` would do, but that it sets no bound on the
 //! size of a head and on the time that one takes.
 
 use super::Site;
