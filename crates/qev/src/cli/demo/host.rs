@@ -145,7 +145,10 @@ impl Host {
         }
         show("")?;
         let follow: [&OsStr; 4] = ["log".as_ref(), "-f".as_ref(), "-n".as_ref(), "1000".as_ref()];
-        let follower = start("qev log", follow.into_iter().chain(state), Stdio::inherit(), Stdio::inherit())?;
+        // That the daemon ends, and it waits for another, is nothing to be shown.
+        let aside = folder.join("follow.log");
+        let aside = File::create(&aside).map_err(|source| HostError::Folder { path: aside, source })?;
+        let follower = start("qev log", follow.into_iter().chain(state), Stdio::inherit(), aside.into())?;
         Ok(Host { folder, daemon, follower, machines, real })
     }
 
