@@ -5,13 +5,13 @@
 
 use super::View;
 use super::devices::{At, words};
-use super::json::{self, Members};
+use super::json::Members;
 use super::machine::{self, TELLING};
 use super::past::Past;
 use crate::daemon::attach::run_state::RunState;
 use crate::daemon::identity::Identity;
 use crate::daemon::outbox::weight;
-use qev_qmp::{Event, Timestamp, Typed};
+use qev_qmp::{Event, Json, Timestamp, Typed};
 use qev_record::time::to_rfc3339;
 use qev_record::{Kind, Record};
 use std::collections::BTreeMap;
@@ -59,6 +59,7 @@ struct Bad {
 struct Lanes {
     run_state: Vec<Point<String>>,
     balloon: Vec<Point<i64>>,
+    targets: Vec<Point<i64>>,
     slots: BTreeMap<String, Vec<String>>,
     panics: Vec<String>,
     resets: Vec<String>,
@@ -74,7 +75,7 @@ impl View {
     /// The lanes of a machine. This reads the journal, and blocks.
     pub(crate) fn timeline_json(&self, identity: &Identity, asked: &Asked) -> String {
         let reader = self.recorder.reader();
-        let kinds = ["attached", "detached", "gap", "state"];
+        let kinds = ["attached", "detached", "gap", "state", "audit"];
         let past = |since, until| Past { reader, identity, since, until, events: &TELLING, kinds: &kinds };
         let (mut records, mut balloon, mut bytes, mut first) = (Vec::new(), Vec::new(), 0_usize, None);
         let last = self.recorder.last();
@@ -139,6 +140,10 @@ impl Lanes {
                 if let Some(event) = record.to_event() {
                     self.event(&event, at, points);
                 }
+            }
+            Kind::Audit => {
+                let target = record.data.as_ref().and_then(target).map(|value| Point { at, value });
+                self.is_cut |= target.is_some_and(|target| push(&mut self.targets, target, points));
             }
             _ => {}
         }
@@ -223,6 +228,8 @@ impl Lanes {
         let balloon = thin_out(self.balloon, asked.points);
         let balloon =
             balloon.iter().map(|point| at(point.at).number("actual", point.value).some_number("seq", point.at.seq));
+        let targets = self.targets.iter();
+        let targets = targets.map(|point| at(point.at).number("value", point.value).some_number("seq", point.at.seq));
         let bad = self.bad.iter().map(|(bad, (n, last, error))| {
             Members::new()
                 .text("child", &bad.child)
@@ -242,8 +249,7 @@ impl Lanes {
             .text("until", &to_rfc3339(asked.until))
             .list("run_state", run_state.map(Members::close))
             .list("balloon", balloon.map(Members::close))
-            // No event tells to what size a balloon was told to go.
-            .json("balloon_targets", &json::list([]))
+            .list("balloon_targets", targets.map(Members::close))
             .json("slots", &slots.close())
             .list("panics", self.panics)
             .list("resets", self.resets)
@@ -296,6 +302,13 @@ fn balloon_of(record: &Record) -> Option<i64> {
     }
 }
 
+/// To what size a balloon was told to go. No event says so: it is known where commands are audited.
+fn target(audit: &Json) -> Option<i64> {
+    let is = |name: &str, word: &str| audit.get(name).is_some_and(|value| value.value().as_str() == Some(word));
+    let arguments = audit.get("arguments").filter(|_| is("command", "balloon") && is("result", "ok"))?;
+    arguments.get("value")?.value().as_i64()
+}
+
 /// So many points at most, in which every rise and fall is seen: of each stretch the first, the least, the greatest and
 /// the last.
 fn thin_out(points: Vec<Point<i64>>, most: usize) -> Vec<Point<i64>> {
@@ -321,7 +334,7 @@ fn thin_out(points: Vec<Point<i64>>, most: usize) -> Vec<Point<i64>> {
 mod tests {
     use super::*;
     use crate::daemon::recorder::tests::event;
-    use qev_qmp::Json;
+    use qev_record::record::Audit;
 
     const ASKED: Asked = Asked {
         since: Timestamp { seconds: 0, microseconds: 0 },
@@ -395,6 +408,23 @@ mod tests {
         let thin = thin_out(points, 100);
         assert!(thin.len() <= 100, "{}", thin.len());
         assert!(thin.iter().any(|point| point.value == 1) && thin.iter().any(|point| point.value == 106));
+    }
+
+    #[test]
+    fn what_a_balloon_was_told_is_known_from_the_audit() {
+        let told = |command: &str, value: u64, result: &str| {
+            let audit = Audit {
+                command: command.to_owned(),
+                arguments: Some(Json::parse(&format!("{{\"value\": {value}}}")).unwrap()),
+                left_out: 0,
+                pid: None,
+                uid: 0,
+                result: result.to_owned(),
+            };
+            Record::audit("h1", "a", Timestamp::from_micros(0), &audit)
+        };
+        let records = [told("balloon", 1 << 27, "ok"), told("balloon", 1, "GenericError"), told("other", 2, "ok")];
+        assert_eq!(texts(&lanes(&[], &records), "balloon_targets", "value"), ["134217728"]);
     }
 
     #[test]
