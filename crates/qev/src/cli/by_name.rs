@@ -120,22 +120,10 @@ impl ByName {
 
     /// Asks for all of its records behind a number.
     pub(crate) async fn records(&self, after: u64, follow: bool) -> Result<Answers, AskError> {
-        let filter = Filter { machines: literal(&self.name).into_iter().collect(), ..Filter::default() };
+        let filter = Filter { machines: Glob::exactly(&self.name).into_iter().collect(), ..Filter::default() };
         let wanted = Wanted { filter, others: true, ..Wanted::default() };
         ask(&self.state_dir, &Request::Log(Log { wanted, after: Some(after), follow, ..Log::default() })).await
     }
-}
-
-/// A pattern that matches this name only.
-fn literal(name: &str) -> Option<Glob> {
-    let mut pattern = String::with_capacity(name.len());
-    for c in name.chars() {
-        if matches!(c, '*' | '?' | '[' | ']' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.parse().ok()
 }
 
 #[cfg(test)]
@@ -177,7 +165,7 @@ mod tests {
     #[test]
     fn a_name_is_no_pattern() {
         for name in ["web1", "a*", "[x]", "q?", r"back\slash", "ü"] {
-            let glob = literal(name).unwrap();
+            let glob = Glob::exactly(name).unwrap();
             assert!(glob.matches(name), "{name}");
             assert_eq!(glob.literal().as_deref(), Some(name));
         }

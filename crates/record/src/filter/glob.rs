@@ -58,6 +58,18 @@ impl fmt::Display for Glob {
 }
 
 impl Glob {
+    /// A pattern for this name and no other; none when no pattern can be made of it.
+    pub fn exactly(name: &str) -> Option<Glob> {
+        let mut pattern = String::with_capacity(name.len());
+        for c in name.chars() {
+            if matches!(c, '*' | '?' | '[' | ']' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(c);
+        }
+        pattern.parse().ok()
+    }
+
     /// Whether the pattern matches the whole of a name.
     pub fn matches(&self, name: &str) -> bool {
         self.walk(name, Part::takes)

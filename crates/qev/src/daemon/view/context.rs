@@ -3,11 +3,10 @@
 
 use super::View;
 use super::json::Members;
-use super::past::exactly;
 use crate::daemon::follow::up_to;
 use crate::daemon::identity::Identity;
 use qev_journal::{Query, ReadError};
-use qev_record::{Filter, Kind, Record};
+use qev_record::{Filter, Glob, Kind, Record};
 
 /// How many records before and after are shown, and among how many causes and consequences are looked for.
 const SHOWN: usize = 5;
@@ -156,7 +155,7 @@ impl View {
         let found = reader.records(&just).next().transpose()?;
         let Some(record) = found.filter(|record| record.seq == Some(seq)) else { return Ok(None) };
         let key = Identity::of_record(&record).key();
-        let filter = Filter { machines: exactly(&key).into_iter().collect(), ..Filter::default() };
+        let filter = Filter { machines: Glob::exactly(&key).into_iter().collect(), ..Filter::default() };
         let around = |query: Query| -> Vec<Record> {
             let records = reader.records(&Query { filter: filter.clone(), ..query });
             // What cannot be read is not there.

@@ -32,7 +32,7 @@ impl Past<'_> {
     pub(crate) fn read(&self, last: u64, mut each: impl FnMut(Record) -> bool) -> bool {
         let begun = Instant::now();
         let filter = Filter {
-            machines: vec![exactly(&self.identity.key())].into_iter().flatten().collect(),
+            machines: vec![Glob::exactly(&self.identity.key())].into_iter().flatten().collect(),
             since: self.since,
             until: self.until,
             ..Filter::default()
@@ -80,18 +80,6 @@ impl Past<'_> {
     }
 }
 
-/// A pattern for this name and no other.
-pub(crate) fn exactly(name: &str) -> Option<Glob> {
-    let mut pattern = String::with_capacity(name.len());
-    for c in name.chars() {
-        if matches!(c, '*' | '?' | '[' | ']' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,7 +89,7 @@ mod tests {
     #[test]
     fn a_name_is_no_pattern() {
         for name in ["web1", "w*b?", "[a]", r"a\b", "[!"] {
-            let pattern = exactly(name).unwrap();
+            let pattern = Glob::exactly(name).unwrap();
             assert_eq!(pattern.literal().as_deref(), Some(name));
         }
     }
