@@ -1,6 +1,7 @@
 /** A record: its sentence, what it means, its members, what stood around it, and what caused it or came of it. */
 
 import { context, event as askEvent, explain } from "./api.js";
+import { keepingFocus } from "./focus.js";
 import { eventLink, literally, machineLink, streamLink } from "./links.js";
 import { nameOf } from "./record.js";
 import { rawJson } from "./raw.js";
@@ -90,7 +91,7 @@ export class EventView {
       const elsewhere = await Promise.all(missing.map(({ seq }) => askEvent(seq, signal).catch(() => undefined)));
       if (signal.aborted) return;
       this.#record = record;
-      this.#draw(record, around, elsewhere.filter((other) => other !== undefined), explained);
+      keepingFocus("div.event", () => this.#draw(record, around, elsewhere.filter((other) => other !== undefined), explained));
       this.#follow(record, Math.max(this.seq, ...around.after.map(({ seq }) => seq ?? 0)));
     } catch (error) {
       if (!signal.aborted) this.shell.failed(error, () => this.#begin());

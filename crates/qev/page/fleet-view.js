@@ -5,6 +5,7 @@
 
 import { machines } from "./api.js";
 import { drawTile, keyOf } from "./fleet-tile.js";
+import { keepingFocus } from "./focus.js";
 import { counted, grouped } from "./numbers.js";
 import { SEVERITIES, rank, shape, worse } from "./severity.js";
 import { stateWords } from "./state-words.js";
@@ -138,7 +139,7 @@ export class FleetView {
     this.#tiles.set(key, known);
     if (known.said !== said) {
       known.said = said;
-      drawTile(known.tile, machine, (this.#names.get(machine.machine) ?? 0) > 1, Date.now());
+      keepingFocus(".tile", () => drawTile(known.tile, machine, (this.#names.get(machine.machine) ?? 0) > 1, Date.now()));
     }
     return known.tile;
   }
@@ -166,7 +167,7 @@ export class FleetView {
     part.forEach((machine, index) => {
       const tile = this.#fill(machine);
       const stands = this.tiles.children[from + index];
-      if (stands !== tile) this.tiles.insertBefore(tile, stands ?? null);
+      if (stands !== tile) keepingFocus(".tile", () => this.tiles.insertBefore(tile, stands ?? null));
     });
     if (from + count < this.#machines.length) this.#drawing = requestAnimationFrame(() => this.#place(from + count, AT_ONCE));
     else if (this.find.value !== "") this.#found(false);

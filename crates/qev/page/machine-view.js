@@ -2,6 +2,7 @@
 
 import { events, machine as askMachine, timeline as askTimeline } from "./api.js";
 import { diskStrips } from "./disk-strips.js";
+import { keepingFocus } from "./focus.js";
 import { lanes } from "./lanes.js";
 import { ANY_NAME, eventLink, literally, machineLink, streamLink } from "./links.js";
 import { counted, size } from "./numbers.js";
@@ -142,10 +143,12 @@ export class MachineView {
     if (this.until) query.set("until", this.until);
     query.set("points", POINTS);
     const timeline = await askTimeline(this.name, query, this.#ended.signal);
-    this.#say(machine);
-    this.#offer(this.until ? "" : since);
     const cut = timeline.complete ? "" : element("p", { class: "cut" }, "Not all of it: there is more in this time than is drawn.");
-    this.drawn.replaceChildren(lanes(timeline), cut, diskStrips(timeline, machine));
+    keepingFocus("div.machine", () => {
+      this.#say(machine);
+      this.#offer(this.until ? "" : since);
+      this.drawn.replaceChildren(lanes(timeline), cut, diskStrips(timeline, machine));
+    });
     this.drawn.removeAttribute("aria-busy");
     if (!document.hidden) this.#soon(BY_ITSELF);
     else document.addEventListener("visibilitychange", () => this.#soon(0), { once: true, signal: this.#ended.signal });

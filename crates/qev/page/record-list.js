@@ -7,6 +7,7 @@
  */
 
 import { events } from "./api.js";
+import { keepingFocus } from "./focus.js";
 import { Rows } from "./fold.js";
 import { counted, grouped } from "./numbers.js";
 import { sameness } from "./record.js";
@@ -143,7 +144,7 @@ export class RecordList {
   /** @param {LogRecord[]} records @param {boolean} more */
   #append(records, more) {
     const { added, changed } = this.rows.appendOlder(records);
-    for (const row of changed) this.#drawn.get(row)?.draw();
+    keepingFocus(".record", () => changed.forEach((row) => this.#drawn.get(row)?.draw()));
     this.list.append(...added.map((row) => this.#draw(row).element));
     this.#oldest = Math.min(this.#oldest, records.at(-1)?.seq ?? Infinity);
     this.older.hidden = !more;
@@ -258,13 +259,13 @@ export class RecordList {
     if (this.#notKept.size > MOST) this.#notKept.clear();
     this.#pending = [];
     this.#waiting = 0;
-    const focused = document.activeElement;
-    for (const row of touched) {
-      const drawn = this.#drawn.get(row) ?? this.#draw(row);
-      drawn.draw();
-      this.list.prepend(drawn.element);
-    }
-    if (focused instanceof HTMLElement && focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+    keepingFocus(".record", () => {
+      for (const row of touched) {
+        const drawn = this.#drawn.get(row) ?? this.#draw(row);
+        drawn.draw();
+        this.list.prepend(drawn.element);
+      }
+    });
     for (const row of this.rows.trimOldest(MOST)) {
       this.#oldest = Math.max(this.#oldest, (row.newest.seq ?? -1) + 1);
       this.older.hidden = false;

@@ -210,14 +210,16 @@ test("what says the same is one row, which opens", async () => {
 test("the keyboard alone is enough", async () => {
   const page = await openPage(context, "#/fleet");
   await live(page);
+  await page.locator(".tile").nth(1).waitFor();
   await page.keyboard.press("j");
   await page.keyboard.press("j");
-  assert.ok(await page.evaluate(() => document.activeElement?.closest(".tile") !== null));
+  await page.locator(".tile:focus-within").waitFor();
   await page.keyboard.press("g");
   await page.keyboard.press("s");
   await page.waitForURL(/#\/stream/);
   await page.locator(".record").nth(3).waitFor();
-  for (const key of ["j", "j", "j", "k", "r"]) await page.keyboard.press(key);
+  // Paused, so that no row comes between the keys.
+  for (const key of ["p", "j", "j", "j", "k", "r"]) await page.keyboard.press(key);
   assert.equal(await page.locator(".record:focus-within").evaluate((row) => [...(row.parentElement?.children ?? [])].indexOf(row)), 1);
   await page.locator(".record:focus-within .raw pre").waitFor();
   await page.keyboard.press("?");
@@ -233,8 +235,32 @@ test("the keyboard alone is enough", async () => {
   await page.keyboard.press("g");
   await page.keyboard.press("f");
   await page.waitForURL(/#\/fleet/);
+  await page.locator(".tile").first().waitFor();
   await page.keyboard.press("Tab");
   assert.ok(await page.evaluate(() => document.activeElement !== document.body));
+  await page.close();
+});
+
+test("what has the focus keeps it while things change around it", async () => {
+  const page = await openPage(context, "#/fleet");
+  await live(page);
+  const tile = page.locator(".tile", { hasText: "steady" });
+  await tile.getByRole("link").focus();
+  const said = await tile.textContent();
+  emit(host.steady, "GUEST_PANICKED", { action: "run" });
+  await until("the tile is drawn anew", async () => (await tile.textContent()) !== said);
+  assert.ok(await tile.evaluate((there) => there.contains(document.activeElement)));
+
+  await page.goto(`${host.origin}/#/stream?machine=steady`);
+  await live(page);
+  emit(host.steady, "SUSPEND", {});
+  const row = page.locator(".record", { hasText: "SUSPEND" }).first();
+  await row.locator(".raw-button").focus();
+  emit(host.steady, "SUSPEND", {});
+  await row.locator(".often", { hasText: "×2" }).waitFor();
+  emit(host.steady, "WAKEUP", {});
+  await page.locator(".record", { hasText: "WAKEUP" }).first().waitFor();
+  assert.ok(await row.evaluate((there) => there.querySelector(".raw-button") === document.activeElement));
   await page.close();
 });
 

@@ -36,6 +36,7 @@ const FILES: &[File] = &[
     file!("filters.js", JS),
     file!("fleet-tile.js", JS),
     file!("fleet-view.js", JS),
+    file!("focus.js", JS),
     file!("fold.js", JS),
     file!("histogram.js", JS),
     file!("icon.svg", SVG),
