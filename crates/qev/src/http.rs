@@ -229,6 +229,12 @@ impl Site {
         }))
     }
 
+    /// The answer when the journal has no record of this number.
+    pub(crate) fn no_record(&self, number: u64) -> Problem {
+        let last = self.recorder.last();
+        Problem::missing(format!("there is no record {number}: the last one is {last}, and old ones may be deleted"))
+    }
+
     /// A turn at reading the journal, for as long as it is kept.
     pub(crate) async fn turn(&self) -> Result<Arc<OwnedSemaphorePermit>, Problem> {
         let turn = tokio::time::timeout(TURN_WITHIN, Arc::clone(&self.readers).acquire_owned()).await;

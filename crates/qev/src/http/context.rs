@@ -26,11 +26,7 @@ pub(crate) async fn context(
     });
     match found.await? {
         Ok(Some(text)) => Ok(json(text)),
-        Ok(None) => {
-            let last = site.recorder.last();
-            let detail = format!("there is no record {number}: the last one is {last}, and old ones may be deleted");
-            Err(Problem::missing(detail))
-        }
+        Ok(None) => Err(site.no_record(number)),
         Err(error) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, in_words(&error))),
     }
 }

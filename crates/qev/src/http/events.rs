@@ -126,8 +126,7 @@ pub(crate) async fn event(
             }
         }
     }
-    let last = site.recorder.last();
-    Err(Problem::missing(format!("there is no record {number}: the last one is {last}, and old ones may be deleted")))
+    Err(site.no_record(number))
 }
 
 fn jsonl(body: String) -> Response {
