@@ -41,6 +41,7 @@ use qev_qmp::Greeting;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -65,7 +66,23 @@ const ASKS: usize = 64;
 pub struct Share {
     task: Task,
     path: PathBuf,
+    clients: ClientCount,
     ended: Option<Arc<EndReason>>,
+}
+
+/// How many clients a shared monitor has. Clones are for the same one, and may outlive it: then there are none.
+#[derive(Clone, Debug, Default)]
+pub struct ClientCount(Arc<AtomicUsize>);
+
+impl ClientCount {
+    /// How many there are now, those included that have not negotiated yet.
+    pub fn now(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, clients: usize) {
+        self.0.store(clients, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -100,13 +117,20 @@ impl Share {
         let path = file.path().to_owned();
         let (asks, queue) = mpsc::channel(ASKS);
         let upstream = Upstream::new(client.clone());
-        let sharing = Sharing { socket, file, greeting, gate, budget, upstream, asks, tasks: JoinSet::new() };
-        Ok(Share { task: Task(tokio::spawn(sharing.run(queue))), path, ended: None })
+        let tasks = Tasks { set: JoinSet::new(), count: ClientCount::default() };
+        let clients = tasks.count.clone();
+        let sharing = Sharing { socket, file, greeting, gate, budget, upstream, asks, tasks };
+        Ok(Share { task: Task(tokio::spawn(sharing.run(queue))), path, clients, ended: None })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How many clients there are, to be looked at at any time.
+    pub fn clients(&self) -> ClientCount {
+        self.clients.clone()
     }
 
     /// Waits until the machine has left and every client has what it still had to get, and says why. May be dropped, and
@@ -132,7 +156,33 @@ struct Sharing {
     budget: Arc<Budget>,
     upstream: Upstream,
     asks: mpsc::Sender<Box<Command>>,
-    tasks: JoinSet<(u64, Peer, Left)>,
+    tasks: Tasks,
+}
+
+/// The clients' tasks, and their number for others to see.
+struct Tasks {
+    set: JoinSet<(u64, Peer, Left)>,
+    count: ClientCount,
+}
+
+impl Tasks {
+    fn spawn(&mut self, visit: impl Future<Output = (u64, Peer, Left)> + Send + 'static) {
+        self.set.spawn(visit);
+        self.count.set(self.set.len());
+    }
+
+    /// The next that ended; nothing when there are none.
+    async fn next(&mut self) -> Option<Option<(u64, Peer, Left)>> {
+        let left = self.set.join_next().await?;
+        self.count.set(self.set.len());
+        Some(left.ok())
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.count.set(0);
+    }
 }
 
 impl Sharing {
@@ -146,7 +196,7 @@ impl Sharing {
                     Err(Lost::Machine(reason)) => break reason,
                 },
                 Some(command) = asks.recv() => self.upstream.execute(*command),
-                Some(left) = self.tasks.join_next() => self.left(left.ok()),
+                Some(left) = self.tasks.next() => self.left(left),
                 accepted = accept(&self.socket, again) => {
                     again = None;
                     if let Err(error) = accepted.and_then(|stream| self.enter(stream)) {
@@ -160,7 +210,7 @@ impl Sharing {
         let Sharing { socket, file, mut upstream, mut tasks, asks: _asks, .. } = self;
         drop((socket, file, asks));
         upstream.end();
-        let all = async { while tasks.join_next().await.is_some() {} };
+        let all = async { while tasks.next().await.is_some() {} };
         // They have the same time each; who is not done then is cut off with the set.
         let _ = tokio::time::timeout(ENDING + ENDING, all).await;
         reason
@@ -181,7 +231,7 @@ impl Sharing {
                 return Ok(());
             }
         };
-        let account = if self.tasks.len() < CLIENTS { self.budget.enter(MAILBOX) } else { None };
+        let account = if self.tasks.set.len() < CLIENTS { self.budget.enter(MAILBOX) } else { None };
         let Some(account) = account else {
             turn_away("there are as many clients as there may be".to_owned());
             return Ok(());

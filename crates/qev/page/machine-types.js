@@ -48,6 +48,7 @@
  * @property {string} [run_state]
  * @property {string} [qemu]
  * @property {number} [events]
+ * @property {{path: string, clients: number}} [share] where its monitor is lent, and how many clients are on it
  * @property {string} [note]
  * @property {Severity} [severity] the worst of the last hour
  * @property {Mention} [worst]

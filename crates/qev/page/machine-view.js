@@ -165,6 +165,7 @@ export class MachineView {
       ["QEMU", machine.qemu && foreign(machine.qemu, 40)],
       ["process", machine.pid],
       ["way in", machine.way && [foreign(machine.way, 40), " ", element("code", null, foreign(machine.place ?? "", 120))]],
+      ["monitor lent", machine.share && [element("code", null, foreign(machine.share.path, 120)), `, ${counted(machine.share.clients, "client")}`]],
       ["identity", machine.machine_id && element("code", null, foreign(machine.machine_id, 80))],
       ["session", machine.session && element("code", null, foreign(machine.session, 80))],
       ["balloon", balloon && size(balloon.actual)],

@@ -103,6 +103,24 @@ async fn what_cannot_be_shared_and_what_is_not_allowed_is_refused_with_the_rule_
 }
 
 #[tokio::test(start_paused = true)]
+async fn how_many_clients_there_are_can_be_seen_at_any_time_and_outlives_the_share() {
+    let shared = shared_server(commands().start().await.unwrap(), budget()).await;
+    let clients = shared.share.clients();
+    assert_eq!(clients.now(), 0);
+    let (one, _two) = (shared.enter().await, shared.enter().await);
+    // One that does not negotiate has a place, too.
+    let mut three = shared.connect().await;
+    three.expect(GREETING).await;
+    assert_eq!(clients.now(), 3);
+    drop(one);
+    tokio::time::sleep(ms(10)).await;
+    assert_eq!(clients.now(), 2);
+    drop(shared);
+    tokio::time::sleep(ms(10)).await;
+    assert_eq!(clients.now(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_takes_its_replies_with_it_and_others_go_on() {
     let mut shared = shared().await;
     let (mut leaving, mut staying) = (shared.enter().await, shared.enter().await);

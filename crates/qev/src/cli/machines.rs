@@ -19,8 +19,23 @@ use qev_record::plain;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// How wide a column of what machines call themselves may be.
+/// How wide a column of what machines call themselves may be, and one of paths: as long as a socket's may be.
 const WIDEST: usize = 24;
+const PATH: usize = 107;
+
+/// What is told of each machine, and how wide it may be.
+const COLUMNS: [(&str, usize); 10] = [
+    ("MACHINE", WIDEST),
+    ("STATE", WIDEST),
+    ("SINCE", WIDEST),
+    ("RUN STATE", WIDEST),
+    ("EVENTS", WIDEST),
+    ("QEMU", WIDEST),
+    ("SESSION", WIDEST),
+    ("CLIENTS", WIDEST),
+    ("SHARED AT", PATH),
+    ("NOTE", 0),
+];
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -96,6 +111,12 @@ fn table(machines: &[MachineStatus], format: Format) -> Vec<String> {
     }
     let rows = machines.iter().map(|machine| {
         let text = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), |text| plain::name(text).to_string());
+        // A path is of use only when it is whole.
+        let path = |path: &str| plain::Plain::new(path, usize::MAX).to_string();
+        let (clients, shared_at) = match &machine.share {
+            Some(share) => (share.clients.to_string(), path(&share.path)),
+            None => ("-".to_owned(), "-".to_owned()),
+        };
         [
             text(Some(&machine.machine)),
             machine.state.to_owned(),
@@ -104,18 +125,20 @@ fn table(machines: &[MachineStatus], format: Format) -> Vec<String> {
             machine.events.to_string(),
             text(machine.qemu.as_deref()),
             text(machine.session.as_deref()),
+            clients,
+            shared_at,
             machine.note.as_deref().map_or_else(String::new, |note| plain::phrase(note).to_string()),
         ]
     });
-    let head = ["MACHINE", "STATE", "SINCE", "RUN STATE", "EVENTS", "QEMU", "SESSION", "NOTE"].map(str::to_owned);
+    let head = COLUMNS.map(|(name, _)| name.to_owned());
     let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
-    let mut widths = [0; 8];
+    let mut widths = COLUMNS.map(|_| 0);
     for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width).min(WIDEST);
+        for ((width, (_, most)), cell) in widths.iter_mut().zip(COLUMNS).zip(row) {
+            *width = cell.chars().count().max(*width).min(most);
         }
     }
-    let line = |row: &[String; 8]| {
+    let line = |row: &[String; COLUMNS.len()]| {
         let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         cells.join("  ").trim_end().to_owned()
     };

@@ -131,6 +131,9 @@ async fn hold_on(monitor: Negotiated, back: Option<(Held, Kept, bool)>, daemon: 
     machine.appear(&client, way, place, since);
     machine.begin(&daemon.absences, since, was_open, &how, &answers).await;
     let lent = daemon.shares.lend(&client, &machine.who(&client), daemon);
+    if let Some((path, clients)) = lent.at() {
+        machine.roster.lent(&machine.key, path, clients);
+    }
     let fate = async {
         client.ended().await;
         // At once: its parent may take its status away any moment.
@@ -147,6 +150,7 @@ async fn hold_on(monitor: Negotiated, back: Option<(Held, Kept, bool)>, daemon: 
     };
     let farewell = machine.listen(early, &mut events, fate, hand_over, daemon).await;
     // Nothing of ours waits for its clients.
+    machine.roster.not_lent(&machine.key);
     lent.end();
     if let Some(farewell) = farewell {
         machine.end(farewell, &daemon.absences).await;
@@ -179,6 +183,7 @@ impl Machine {
             run_state: self.run_state.name().map(str::to_owned),
             qemu: Some(client.greeting().version.to_string()),
             events: 0,
+            share: None,
             note: None,
         };
         self.roster.put(&self.key, status);

@@ -292,6 +292,11 @@ pub(crate) fn machine_line(status: &MachineStatus) -> String {
     if let Some(pid) = status.pid {
         let _ = write!(line, ",\"pid\":{pid}");
     }
+    if let Some(share) = &status.share {
+        line.push_str(",\"share\":{\"path\":");
+        string(&mut line, &share.path);
+        let _ = write!(line, ",\"clients\":{}}}", share.clients);
+    }
     let _ = writeln!(line, ",\"events\":{}}}", status.events);
     line
 }

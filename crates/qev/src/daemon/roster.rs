@@ -2,6 +2,7 @@
 
 mod json;
 
+use qev_link::share::ClientCount;
 use qev_qmp::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,8 @@ pub(crate) struct Roster {
 struct Machines {
     /// Those that are there.
     here: BTreeMap<String, MachineStatus>,
+    /// Where those are lent that are there, and what counts their clients.
+    lent: BTreeMap<String, (Arc<str>, ClientCount)>,
     /// Those that are gone, by identity.
     gone: BTreeMap<Arc<str>, MachineStatus>,
 }
@@ -50,8 +53,19 @@ pub(crate) struct MachineStatus {
     pub(crate) qemu: Option<String>,
     /// How many events it sent since it was attached.
     pub(crate) events: u64,
+    /// Where its monitor is lent, when it is.
+    pub(crate) share: Option<SharedAt>,
     /// What is wrong, or what would attach it, in words.
     pub(crate) note: Option<String>,
+}
+
+/// Where a machine's monitor is lent, and to how many.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SharedAt {
+    /// The path of the socket.
+    pub(crate) path: Arc<str>,
+    /// How many clients are on it now.
+    pub(crate) clients: usize,
 }
 
 impl MachineStatus {
@@ -75,6 +89,7 @@ impl MachineStatus {
             run_state: None,
             qemu: None,
             events: 0,
+            share: None,
             note: Some(why),
         }
     }
@@ -115,14 +130,27 @@ impl Roster {
         }
     }
 
+    /// The machine's monitor is lent at this path from now on, to as many as there are counted.
+    pub(crate) fn lent(&self, key: &str, path: Arc<str>, clients: ClientCount) {
+        self.lock().lent.insert(key.to_owned(), (path, clients));
+    }
+
+    /// It is lent no longer.
+    pub(crate) fn not_lent(&self, key: &str) {
+        self.lock().lent.remove(key);
+    }
+
     /// Forgets a machine.
     pub(crate) fn remove(&self, key: &str) {
-        self.lock().here.remove(key);
+        let mut machines = self.lock();
+        machines.here.remove(key);
+        machines.lent.remove(key);
     }
 
     /// A machine is gone, since then and for this reason. The oldest of many that are gone is forgotten.
     pub(crate) fn gone(&self, key: &str, since: Timestamp, reason: String) {
         let mut machines = self.lock();
+        machines.lent.remove(key);
         let Some(mut status) = machines.here.remove(key) else { return };
         (status.state, status.since, status.note) = ("gone", since, Some(reason));
         if machines.gone.len() >= GONE {
@@ -136,7 +164,12 @@ impl Roster {
     /// claim one identity, or two machines have one name, each says so.
     pub(crate) fn snapshot(&self) -> Vec<MachineStatus> {
         let machines = self.lock();
-        let mut all: Vec<_> = machines.here.values().cloned().collect();
+        let here = machines.here.iter().map(|(key, status)| {
+            let lent = machines.lent.get(key);
+            let share = lent.map(|(path, clients)| SharedAt { path: Arc::clone(path), clients: clients.now() });
+            MachineStatus { share, ..status.clone() }
+        });
+        let mut all: Vec<_> = here.collect();
         let (mut identities, mut names) = (BTreeMap::new(), BTreeMap::new());
         for status in all.iter().filter(|status| status.state == "attached") {
             *identities.entry(Arc::clone(status.identity())).or_insert(0_usize) += 1;
@@ -183,6 +216,7 @@ mod tests {
             run_state: None,
             qemu: None,
             events: 0,
+            share: None,
             note: None,
         }
     }
@@ -244,6 +278,26 @@ mod tests {
         assert_eq!(roster.snapshot()[0].events, 1);
         put(&roster, status("web1", None, "pid-2@2"));
         check(&roster, &[("web1", "pid-2@2", "attached", "")]);
+    }
+
+    #[test]
+    fn a_machine_is_lent_until_it_is_not_or_is_gone() {
+        let roster = Roster::default();
+        let is_lent = || {
+            let status = roster.snapshot().remove(0);
+            status.share.map(|share| (share.path.to_string(), share.clients))
+        };
+        let key = put(&roster, status("web1", None, "pid-1@1"));
+        assert_eq!(is_lent(), None);
+        let lend = || roster.lent(&key, "/run/qev/share/web1.qmp".into(), ClientCount::default());
+        lend();
+        assert_eq!(is_lent(), Some(("/run/qev/share/web1.qmp".to_owned(), 0)));
+        roster.not_lent(&key);
+        assert_eq!(is_lent(), None);
+        lend();
+        roster.gone(&key, Timestamp { seconds: 2, microseconds: 0 }, String::new());
+        assert_eq!(is_lent(), None);
+        assert!(roster.lock().lent.is_empty());
     }
 
     #[test]

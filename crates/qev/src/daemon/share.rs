@@ -17,7 +17,7 @@ use super::Daemon;
 use crate::config::{Share as Config, group};
 use crate::exit::tell;
 use policy::{Permit, Refusals, Ruled};
-use qev_link::share::{Admission, Audited, Budget, Gate, Notice};
+use qev_link::share::{Admission, Audited, Budget, ClientCount, Gate, Notice};
 use qev_link::{Access, Client, Peer, Share, StartError};
 use qev_record::filter::Glob;
 use qev_record::plain;
@@ -180,6 +180,12 @@ impl Shares {
 }
 
 impl Lent {
+    /// Where it is lent, and what counts its clients; nothing when it is not.
+    pub(crate) fn at(&self) -> Option<(Arc<str>, ClientCount)> {
+        let (share, _) = self.0.as_ref()?;
+        Some((share.path().to_string_lossy().into(), share.clients()))
+    }
+
     /// The machine has left: its clients get what they still have to get, and nobody waits for them.
     pub(crate) fn end(self) {
         if let Some((mut share, place)) = self.0 {

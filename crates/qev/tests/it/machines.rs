@@ -8,14 +8,14 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// What `qev machines` says, an object a machine.
-fn machines(scratch: &Scratch, more: &[&str]) -> Vec<Json> {
+pub(crate) fn machines(scratch: &Scratch, more: &[&str]) -> Vec<Json> {
     let state = scratch.path("state");
     let output = run(&[&["machines", "-o", "json", "--state-dir", &state], more].concat());
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     stdout(&output).lines().map(|line| Json::parse(line).unwrap()).collect()
 }
 
-fn text(json: &Json, member: &str) -> String {
+pub(crate) fn text(json: &Json, member: &str) -> String {
     json.get(member).and_then(|value| value.string()).unwrap_or_default()
 }
 
@@ -60,6 +60,11 @@ fn who_is_attached_held_and_gone_is_told_and_by_the_journal_when_no_daemon_runs(
     let words = |line: &str| line.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>();
     let found: Vec<_> = lines[1..].iter().map(|line| words(line)).collect();
     assert_eq!(found, [["gone1", "gone"], ["held1", "held"], ["web1", "attached"]], "{table}");
+    // Where what is attached is lent is told whole, in its column.
+    let lent = scratch.path("state/share/web1.qmp");
+    let at = lines[0].find("SHARED AT").unwrap();
+    assert_eq!(lines[3].get(at..), Some(lent.as_str()), "{table}");
+    assert!(lines[1..3].iter().all(|line| line.get(at..).is_some_and(|rest| rest.starts_with("- "))), "{table}");
 
     daemon.kill();
     let unknown = until(&scratch, "web1", "unknown");

@@ -1,7 +1,10 @@
 //! `qev share`, and the monitors that `qev serve` lends.
 
 use crate::daemon::{Daemon, History, dialling, emit};
+use crate::http::Site;
+use crate::machines::{machines, text};
 use crate::program::{Machine, Raw, Running, Scratch, exists, qev, run, stderr, stdout};
+use qev_qmp::Json;
 use qev_record::{Kind, Severity};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -116,6 +119,60 @@ fn the_daemon_lends_what_it_holds_and_keeps_what_was_done() {
     daemon.stop();
     assert_eq!(web_client.line(), r#""#);
     assert!(!exists(&web));
+}
+
+/// What `qev machines` and the HTTP API say of where the only machine is lent, when both say the same.
+fn lent(scratch: &Scratch, site: &Site) -> Option<String> {
+    let told = machines(scratch, &[]).first().and_then(|machine| machine.get("share"));
+    let of_site = Json::parse(site.get("/api/v1/machines/web1").body.trim()).ok()?.get("share");
+    let share = of_site.map(|share| share.as_text().to_owned());
+    (told.map(|share| share.as_text().to_owned()) == share).then_some(share).flatten()
+}
+
+#[test]
+fn who_looks_at_the_machines_sees_where_each_is_lent_and_to_how_many() {
+    let scratch = Scratch::new();
+    let site = Site::start(&scratch);
+    let web1 = dialling(&scratch, "web1", &[]);
+    History::of(&scratch).kind(&Kind::State, "web1");
+    let path = scratch.path("state/share/web1.qmp");
+    let until = |clients: usize| {
+        let expected = format!(r#"{{"path":"{path}","clients":{clients}}}"#);
+        let deadline = std::time::Instant::now() + crate::daemon::PATIENCE;
+        while lent(&scratch, &site).as_ref() != Some(&expected) {
+            assert!(std::time::Instant::now() < deadline, "it is not {expected}: {:?}", machines(&scratch, &[]));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    until(0);
+    let one = Raw::connect(&path);
+    // One that says nothing is one, too.
+    let _silent = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    until(2);
+    drop(one);
+    until(1);
+    drop(web1);
+    History::of(&scratch).kind(&Kind::Detached, "web1");
+    let gone = machines(&scratch, &[]).remove(0);
+    assert!(gone.get("share").is_none(), "{gone:?}");
+    site.daemon.stop();
+}
+
+#[test]
+fn a_machine_that_is_not_lent_is_said_to_be_lent_nowhere() {
+    let scratch = Scratch::new();
+    let config = scratch.path("config.toml");
+    std::fs::write(&config, "[share]\nenabled = false\n").unwrap();
+    let daemon = Daemon::start(&scratch, &["--config", &config]);
+    let _web1 = dialling(&scratch, "web1", &[]);
+    let mut history = History::of(&scratch);
+    history.kind(&Kind::State, "web1");
+    emit(&scratch, "web1", "RESUME");
+    history.event("RESUME", "web1");
+    let known = machines(&scratch, &[]).remove(0);
+    assert_eq!(text(&known, "state"), "attached");
+    assert!(known.get("share").is_none(), "{known:?}");
+    daemon.stop();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! [`machine_line`]: crate::daemon::control::machine_line
 
-use super::MachineStatus;
+use super::{MachineStatus, SharedAt};
 use qev_qmp::Json;
 use qev_record::time::from_rfc3339;
 use std::sync::Arc;
@@ -35,6 +35,10 @@ impl MachineStatus {
             run_state: text("run_state"),
             qemu: text("qemu"),
             events: whole("events").unwrap_or_default(),
+            share: json.get("share").and_then(|share| {
+                let clients = share.get("clients")?.value().as_u64()?;
+                Some(SharedAt { path: share.get("path")?.string()?.into(), clients: usize::try_from(clients).ok()? })
+            }),
             note: text("note"),
         })
     }
@@ -57,6 +61,7 @@ mod tests {
             run_state: Some("running".to_owned()),
             qemu: Some("7.2.22".to_owned()),
             events: 1 << 60,
+            share: Some(SharedAt { path: "/run/qev/share/\u{e9}.qmp".into(), clients: 3 }),
             note: None,
             ..little.clone()
         };

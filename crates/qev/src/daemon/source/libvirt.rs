@@ -299,6 +299,7 @@ impl Domain {
             run_state: None,
             qemu: None,
             events: 0,
+            share: None,
             note: None,
         }
     }
