@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use xtask::Error;
+use xtask::fetch::{Try, patiently};
 use xtask::programs::{self, FOR_ALL_TESTS, Program, output_of};
 
 use crate::{print, run};
@@ -36,11 +37,28 @@ pub(crate) fn what_is_missing() -> Result<(), Error> {
 /// package of version 7.2, the only one on offer. Then the tools are taken back to the emulator's version, rather
 /// than removed.
 fn install(packages: &[&str]) -> Result<(), Error> {
-    run(apt_get().arg("update"))?;
-    let Err(error) = run(&mut install_command(packages, None)) else { return Ok(()) };
-    let Some(version) = version_to_go_back_to() else { return Err(error) };
-    print(&format!("the installed {TOOLS} keeps QEMU out: it goes back to {version}, the version of QEMU on offer"));
-    run(&mut install_command(packages, Some(&version)))
+    patiently(&print, "apt-get update", |which| run(&mut update_command(which)))?;
+    // Whether it can be done at all is asked without a network, so that only the network's failures are tried again.
+    let go_back_to = match output_of(install_command(packages, None).arg("--simulate")) {
+        Ok(_) => None,
+        Err(error) => Some(version_to_go_back_to().ok_or(error)?),
+    };
+    if let Some(version) = &go_back_to {
+        print(&format!(
+            "the installed {TOOLS} keeps QEMU out: it goes back to {version}, the version of QEMU on offer"
+        ));
+    }
+    patiently(&print, "apt-get install", |_| run(&mut install_command(packages, go_back_to.as_deref())))
+}
+
+/// A list that could not be fetched counts as a failure, but for the last time: then what is here has to be enough.
+fn update_command(which: Try) -> Command {
+    let mut command = apt_get();
+    command.arg("update");
+    if which == Try::Early {
+        command.args(["-o", "APT::Update::Error-Mode=any"]);
+    }
+    command
 }
 
 fn install_command(packages: &[&str], tools_go_back_to: Option<&str>) -> Command {
@@ -56,6 +74,8 @@ fn install_command(packages: &[&str], tools_go_back_to: Option<&str>) -> Command
 /// apt-get that asks nothing and starts nothing: in runlevel 1 packages do not start the services that they bring.
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
+    // Another apt or dpkg that is at work is waited for, in seconds.
+    command.args(["-o", "DPkg::Lock::Timeout=600", "-o", "Acquire::Retries=3"]);
     command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1").stdin(Stdio::null());
     command
 }

@@ -2,7 +2,8 @@
 //!
 //! The parts, from the bottom up:
 //!
-//! * [`process`]: a program that does not outlive us; [`scratch`]: a folder that does not either;
+//! * [`process`]: a program that does not outlive us; [`scratch`]: a folder that does not either; [`port`]: a port that
+//!   stays ours;
 //! * [`transcript`]: text that a thread keeps reading, and that others wait for;
 //! * [`kernel`] and [`initramfs`]: what the guest boots; [`quorum`]: the disk that three replicas vote on;
 //! * [`monitor`]: a QMP client of a few lines; [`serial`]: the guest's console, where its `init` takes orders;
@@ -32,6 +33,7 @@ pub mod initramfs;
 pub mod kernel;
 pub mod libvirt;
 pub mod monitor;
+pub mod port;
 pub mod process;
 pub mod quorum;
 pub mod scratch;
@@ -43,7 +45,7 @@ pub mod watch;
 pub type Say<'a> = &'a dyn Fn(&str);
 
 /// How long a guest may take to come up. It takes some 3 s alone on a small machine; ten times that on a busy one.
-pub const BOOT_PATIENCE: Duration = Duration::from_secs(120);
+pub const BOOT_PATIENCE: Duration = Duration::from_secs(300);
 
-/// How long an event or a reply may take. QEMU itself may hold an event back for a second (its throttle).
-pub const EVENT_PATIENCE: Duration = Duration::from_secs(30);
+/// How long an event or a reply may take that is bound to come, on a machine that stands still in between.
+pub const EVENT_PATIENCE: Duration = Duration::from_secs(120);

@@ -4,6 +4,7 @@
 //! * [`programs`]: the programs of the system that this needs, and the line that installs a missing one;
 //! * [`page`]: what checks the page, on Node.js;
 //! * [`deb`]: the Debian package;
+//! * [`fetch`]: a network that is away for a moment;
 //! * [`workspace`]: where things built from this workspace lie, and how to run cargo inside cargo.
 //!
 //! The lab judges qev from outside, as a user would: it starts the `qev` program and reads what that prints, and it
@@ -11,6 +12,7 @@
 
 pub mod deb;
 pub mod error;
+pub mod fetch;
 pub mod lab;
 pub mod page;
 pub mod programs;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::{Context, Error};
+use crate::fetch::patiently;
 use crate::lab::Say;
 use crate::programs::{NODE, NPM, output_of};
 use crate::workspace;
@@ -40,10 +41,12 @@ pub fn prepare(say: Say<'_>) -> Result<(), Error> {
         return Ok(());
     }
     say("npm ci");
-    // No program of theirs runs on the way in.
-    let mut command = Command::new(npm);
-    command.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
-    say(output_of(&mut command)?.trim());
+    let brought = patiently(say, "npm ci", |_| {
+        // No program of theirs runs on the way in.
+        let mut command = Command::new(&npm);
+        output_of(command.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder))
+    })?;
+    say(brought.trim());
     let note = packages.join(BROUGHT_FOR);
     fs::write(&note, lock).context(|| format!("cannot write {}", note.display()))
 }

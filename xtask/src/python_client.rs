@@ -6,6 +6,7 @@ use std::process::Command;
 
 use xtask::Error;
 use xtask::error::Context;
+use xtask::fetch::patiently;
 use xtask::programs::{PYTHON, PYTHON_VENV, output_of};
 use xtask::workspace;
 
@@ -27,7 +28,8 @@ pub(crate) fn prepare() -> Result<PathBuf, Error> {
     // Whatever is there is half-made, of another version, or of a Python that is gone.
     run(Command::new(PYTHON.path()?).args(["-m", "venv", "--clear"]).arg(&folder))?;
     let wanted = format!("{PACKAGE}=={VERSION}");
-    run(Command::new(&python).args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", &wanted]))?;
+    let arguments = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", &wanted];
+    patiently(&print, "pip install", |_| run(Command::new(&python).args(arguments)))?;
     match installed_version(&python)? {
         version if version == VERSION => Ok(python),
         version => Err(Error::new(format!("asked pip for {wanted}, got version {version}"))),

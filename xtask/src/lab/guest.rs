@@ -24,7 +24,7 @@ use crate::error::{Context, Error};
 use crate::programs::QEMU;
 
 /// How long QEMU may take to leave after `quit`.
-const QUIT_PATIENCE: Duration = Duration::from_secs(20);
+const QUIT_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What QEMU does when the guest says that it panicked: its `-action panic=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,7 +263,7 @@ impl<'a> CommandLine<'a> {
             archive.add_program(program)?;
         }
         archive.write(&initramfs)?;
-        let mut command_line = "console=ttyS0 quiet panic=-1".to_owned();
+        let mut command_line = format!("{QUIETLY} panic=-1");
         for word in &options.kernel_words {
             command_line.push(' ');
             command_line.push_str(word);
@@ -304,6 +304,10 @@ impl<'a> CommandLine<'a> {
         Running::start(command, QEMU.name)
     }
 }
+
+/// The console is ours: on a host that stands still for a while the kernel has complaints, which would get in between what
+/// the guest is asked to say. A panic is told all the same.
+pub const QUIETLY: &str = "console=ttyS0 quiet loglevel=1 nowatchdog";
 
 /// What QEMU itself prints: complaints, and the output of `qemu-io`.
 const LOG: &str = "qemu.log";

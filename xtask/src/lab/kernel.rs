@@ -10,6 +10,7 @@ use std::process::Command;
 
 use super::Say;
 use crate::error::{Context, Error};
+use crate::fetch::patiently;
 use crate::programs::{self, output_of};
 use crate::workspace;
 
@@ -103,7 +104,7 @@ fn newest_offer(say: Say<'_>) -> Result<Offer, Error> {
         Ok(offer) => Ok(offer),
         Err(_) if programs::is_root() => {
             say("apt does not know the kernel's package yet: apt-get update");
-            update_apt()?;
+            update_apt(say)?;
             ask_apt()
         }
         Err(error) => Err(Error::because(
@@ -123,8 +124,8 @@ fn ask_apt() -> Result<Offer, Error> {
         .ok_or_else(|| Error::new(format!("apt-cache show {package} names no version and size: {}", about.trim())))
 }
 
-fn update_apt() -> Result<(), Error> {
-    output_of(Command::new("apt-get").arg("update")).map(|_| ())
+fn update_apt(say: Say<'_>) -> Result<(), Error> {
+    patiently(say, "apt-get update", |_| output_of(Command::new("apt-get").arg("update")).map(|_| ()))
 }
 
 /// The package in the first line `  Depends: linux-image-…`.
@@ -172,9 +173,9 @@ fn download(offer: &Offer, folder: &Path, say: Say<'_>) -> Result<PathBuf, Error
             let advice = format!("cannot download {}; are apt's lists old? sudo apt-get update", offer.package);
             return Err(Error::because(advice, error));
         }
-        say("that version is gone: apt-get update, and again");
-        update_apt()?;
-        download()?;
+        say(&format!("that version is gone, or the network is: apt-get update, and again ({})", error.story()));
+        update_apt(say)?;
+        patiently(say, "apt-get download", |_| download())?;
     }
     let archive = fs::read_dir(folder)
         .context(|| format!("cannot read {}", folder.display()))?

@@ -15,7 +15,7 @@ use crate::error::{Context, Error};
 const QUOTED_LINES: usize = 12;
 
 /// How long a command in the guest may take, under emulation on a busy machine.
-const COMMAND_PATIENCE: Duration = Duration::from_secs(120);
+const COMMAND_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Both directions of the guest's first serial port.
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 //! None of it needs a guest, so these machines have no CPU and are there in no time.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use xtask::lab::EVENT_PATIENCE;
+use xtask::lab::port::Port;
 use xtask::lab::process::{self, Running};
 use xtask::lab::scratch::Scratch;
 use xtask::lab::transcript::Transcript;
@@ -28,7 +28,7 @@ fn qemu(arguments: &[&str]) -> Running {
 /// A QEMU that listens at this path. It is there when this returns.
 fn serving(path: &Path) -> Running {
     let qemu = qemu(&["-qmp", &format!("unix:{},server=on,wait=off", path.display())]);
-    assert_eq!(status(&qev(&["wait", text(path), "*", "-n", "0", "--timeout", "30s"])), 0);
+    assert_eq!(status(&qev(&["wait", text(path), "*", "-n", "0", "--timeout", "3m"])), 0);
     qemu
 }
 
@@ -149,13 +149,12 @@ fn a_monitor_that_socat_holds_is_said_to_be_held_by_socat() {
 fn a_human_monitor_is_recognised_and_tcp_is_spoken() {
     let scratch = Scratch::new().unwrap();
     let path = scratch.socket("hmp.sock").unwrap();
-    // A port that was free a moment ago.
-    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let (human, tcp) = (format!("unix:{},server=on,wait=off", path.display()), format!("tcp:127.0.0.1:{port}"));
+    let port = Port::reserve().unwrap();
+    let (human, tcp) = (format!("unix:{},server=on,wait=off", path.display()), format!("tcp:{port}"));
     let _qemu = qemu(&["-monitor", &human, "-qmp", &format!("{tcp},server=on,wait=off")]);
-    let output = qev(&["wait", text(&path), "*", "--timeout", "30s"]);
+    let output = qev(&["wait", text(&path), "*", "--timeout", "3m"]);
     assert_eq!(status(&output), 13, "{}", told(&output));
-    assert_eq!(status(&qev(&["wait", &tcp, "*", "-n", "0", "--timeout", "30s"])), 0);
+    assert_eq!(status(&qev(&["wait", &tcp, "*", "-n", "0", "--timeout", "3m"])), 0);
     let output = qev(&["send", &tcp, "query-name", "-o", "json"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "{\"name\": \"web1\"}\n", "{}", told(&output));
 }
@@ -199,7 +198,7 @@ fn what_this_qemu_sends_is_as_its_own_schema_says() {
     let (path, other) = (scratch.socket("qmp.sock").unwrap(), scratch.socket("other.sock").unwrap());
     let listening = |path: &Path| format!("unix:{},server=on,wait=off", path.display());
     let _qemu = qemu(&["-qmp", &listening(&path), "-qmp", &listening(&other)]);
-    assert_eq!(status(&qev(&["wait", text(&path), "*", "-n", "0", "--timeout", "30s"])), 0);
+    assert_eq!(status(&qev(&["wait", text(&path), "*", "-n", "0", "--timeout", "3m"])), 0);
     let mut watch = Command::new(program());
     watch.args(["watch", "--validate", "-o", "json", "-n", "3", text(&path)]);
     let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

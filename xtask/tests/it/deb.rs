@@ -6,17 +6,18 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use xtask::deb;
+use xtask::lab::process::{Running, bound_to_us};
 use xtask::lab::scratch::Scratch;
 use xtask::programs::{self, DPKG_DEB, LINTIAN, SYSTEMD_ANALYZE, output_of};
 use xtask::workspace;
 
 /// How long something may take that is bound to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What the package makes, beside its files.
 const FOLDERS: [&str; 3] = ["/etc/qev", "/var/lib/qev", "/run/qev"];
@@ -77,6 +78,7 @@ fn debian_finds_no_error_in_it() {
 #[ignore = "installs a package: run by cargo xtask test"]
 fn it_is_installed_serves_and_leaves_nothing_when_it_is_purged() {
     assert!(programs::is_root(), "run this test as root: it installs a package");
+    Installed::left_by_a_run_that_was_killed();
     let there = Command::new("dpkg-query").args(["-W", "qev"]).stderr(Stdio::null()).output().unwrap();
     assert!(!there.status.success(), "qev is installed here: this test would remove it");
     for folder in FOLDERS {
@@ -99,29 +101,25 @@ fn it_is_installed_serves_and_leaves_nothing_when_it_is_purged() {
     let mut daemon =
         if Path::new("/run/systemd/system").exists() { None } else { Some(Daemon::start(&units[0], &scratch)) };
     let guest = scratch.socket("guest").unwrap();
-    let mut machine = Process(
-        Command::new("/usr/bin/qev")
-            .args(["simulate", "--name", "deb1", "--panic", "pause", "--dial", "/run/qev/attach.sock", "--guest"])
-            .arg(&guest)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
+    let mut machine = bound_to_us(Path::new("/usr/bin/qev")).unwrap();
+    machine.args(["simulate", "--name", "deb1", "--panic", "pause", "--dial", "/run/qev/attach.sock", "--guest"]);
+    machine.arg(&guest).stdout(Stdio::null()).stderr(Stdio::null());
+    let machine = Running::start(machine, "qev simulate").unwrap();
     let log = || {
         let log = Command::new("/usr/bin/qev").args(["log", "-o", "json", "-m", "deb1"]).output().unwrap();
         String::from_utf8(log.stdout).unwrap()
     };
     until("the machine is attached", || log().contains("\"kind\":\"attached\""));
+    until("the guest can be told", || guest.exists());
     output_of(Command::new("/usr/bin/qev").arg("send").arg(&guest).arg("panic")).unwrap();
     until("the panic is in the log", || log().contains("\"event\":\"GUEST_PANICKED\""));
     if let Some(daemon) = daemon.take() {
         daemon.stop();
     }
-    machine.0.kill().unwrap();
+    drop(machine);
 
     // Removed, what it kept is there; purged, it is not.
-    output_of(Command::new("dpkg").args(["--remove", "qev"])).unwrap();
+    dpkg(&["--remove", "qev"]);
     assert!(!Path::new("/usr/bin/qev").exists());
     assert!(Path::new("/var/lib/qev/journal").exists() && Path::new("/etc/qev/config.toml").exists());
     installed.purge();
@@ -148,35 +146,60 @@ struct Installed;
 
 impl Installed {
     fn new(package: &Path) -> Installed {
+        fs::write(Installed::mark(), "The package qev is this test's: the next one may purge it.\n").unwrap();
         let installed = Installed;
-        output_of(Command::new("dpkg").arg("--install").arg(package)).unwrap();
+        dpkg(&["--install", package.to_str().unwrap()]);
         installed
     }
 
     fn purge(self) {
-        output_of(Command::new("dpkg").args(["--purge", "qev"])).unwrap();
+        dpkg(&["--purge", "qev"]);
         std::mem::forget(self);
+        fs::remove_file(Installed::mark()).unwrap();
+    }
+
+    /// Is there while what is installed is ours.
+    fn mark() -> PathBuf {
+        workspace::target_dir().unwrap().join("qev-is-installed-by-a-test")
+    }
+
+    /// One that was killed could purge nothing.
+    fn left_by_a_run_that_was_killed() {
+        if Installed::mark().exists() {
+            drop(Installed);
+        }
     }
 }
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        let _ = Command::new("dpkg").args(["--purge", "qev"]).output();
+        let purged = dpkg_when_it_is_free(&["--purge", "qev"]);
+        if purged.status.success() {
+            let _ = fs::remove_file(Installed::mark());
+        }
     }
 }
 
-/// A process that ends with the test.
-struct Process(Child);
+fn dpkg(arguments: &[&str]) {
+    let output = dpkg_when_it_is_free(arguments);
+    assert!(output.status.success(), "dpkg {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+/// Runs dpkg, which does not wait by itself while another one is at work.
+fn dpkg_when_it_is_free(arguments: &[&str]) -> Output {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let output = Command::new("dpkg").args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).output().unwrap();
+        let is_taken = String::from_utf8_lossy(&output.stderr).contains("locked by another process");
+        if !is_taken || Instant::now() >= deadline {
+            return output;
+        }
+        thread::sleep(Duration::from_millis(200));
     }
 }
 
 /// The daemon, started as its unit says; the manager is played by the test.
-struct Daemon(Process);
+struct Daemon(Running);
 
 impl Daemon {
     fn start(unit: &str, scratch: &Scratch) -> Daemon {
@@ -186,10 +209,10 @@ impl Daemon {
         let notify = scratch.socket("notify").unwrap();
         let manager = UnixDatagram::bind(&notify).unwrap();
         manager.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut command = Command::new(words.next().unwrap());
-        command.args(words).env("NOTIFY_SOCKET", &notify).stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut daemon = Process(command.spawn().unwrap());
-        let told = BufReader::new(daemon.0.stderr.take().unwrap());
+        let mut command = bound_to_us(Path::new(words.next().unwrap())).unwrap();
+        command.args(words).env("NOTIFY_SOCKET", &notify).stderr(Stdio::piped());
+        let mut daemon = Running::start(command, "qev serve").unwrap();
+        let told = BufReader::new(daemon.child().stderr.take().unwrap());
         thread::spawn(move || told.lines().for_each(|line| eprintln!("{}", line.unwrap_or_default())));
         let mut words = [0; 4096];
         loop {
@@ -201,8 +224,8 @@ impl Daemon {
     }
 
     fn stop(mut self) {
-        output_of(Command::new("kill").arg(self.0.0.id().to_string())).unwrap();
-        assert!(self.0.0.wait().unwrap().success());
+        output_of(Command::new("kill").arg(self.0.id().to_string())).unwrap();
+        assert!(self.0.wait(PATIENCE).unwrap().success());
     }
 }
 

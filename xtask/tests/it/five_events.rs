@@ -11,7 +11,7 @@ use xtask::lab::watch::{MONITOR_GONE, Output, Watch};
 use xtask::workspace;
 
 /// How long `qev watch` may take to end after QEMU has.
-const END_PATIENCE: Duration = Duration::from_secs(20);
+const END_PATIENCE: Duration = Duration::from_secs(120);
 
 /// One machine, watched from boot to panic on a plain and on a pretty-printing monitor.
 #[test]

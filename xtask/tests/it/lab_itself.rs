@@ -82,7 +82,7 @@ fn a_lab_that_is_killed_leaves_no_qemu() {
     assert!(runs(&qemu));
     lab.kill().unwrap();
     lab.wait().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + EVENT_PATIENCE;
     while runs(&qemu) {
         assert!(Instant::now() < deadline, "QEMU, process {qemu}, still runs");
         thread::sleep(Duration::from_millis(10));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use xtask::lab::five_events::{DIMM, FIVE};
-use xtask::lab::guest::Hands;
+use xtask::lab::guest::{Hands, QUIETLY};
 use xtask::lab::initramfs::Initramfs;
 use xtask::lab::kernel::Kernel;
 use xtask::lab::libvirt::Libvirtd;
@@ -43,6 +43,30 @@ fn domain(boot: &str, devices: &str, arguments: &[String]) -> String {
     )
 }
 
+/// How long until it is looked again whether the daemon hears the domain.
+const EARSHOT: Duration = Duration::from_secs(5);
+
+/// Stops the domain and lets it go on until the daemon has heard of it; the number of what it heard.
+///
+/// The daemon's `virsh` begins to listen at some time and says nothing of when: what happens before is not heard.
+fn heard_at_all(daemon: &Daemon, libvirtd: &Libvirtd) -> u64 {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        for command in ["suspend", "resume"] {
+            libvirtd.tell(&[command, NAME]).unwrap();
+        }
+        let enough = Instant::now() + EARSHOT;
+        while Instant::now() < enough {
+            let stopped = |record: &&Value| record["event"] == "STOP";
+            if let Some(seq) = daemon.log().iter().rfind(stopped).and_then(|record| record["seq"].as_u64()) {
+                return seq;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert!(Instant::now() < deadline, "virsh does not listen: {:#?}", daemon.log());
+    }
+}
+
 /// A daemon that follows this libvirt.
 fn following(scratch: &Scratch, libvirtd: &Libvirtd) -> Daemon {
     let config = scratch.file("config.toml");
@@ -74,8 +98,9 @@ fn what_happens_to_a_domain_is_recorded() {
     let daemon = following(&state, &libvirtd);
 
     libvirtd.tell(&["create", text(&xml)]).unwrap();
-    let (attached, mut at) = heard(&daemon, 0, "attached");
+    let (attached, _) = heard(&daemon, 0, "attached");
     assert_eq!(attached["machine_id"], UUID);
+    let mut at = heard_at_all(&daemon, &libvirtd);
     for (command, event) in [("suspend", "STOP"), ("resume", "RESUME"), ("reset", "RESET")] {
         libvirtd.tell(&[command, NAME]).unwrap();
         (_, at) = heard(&daemon, at, event);
@@ -122,7 +147,7 @@ fn all_five_events_of_a_guest_of_libvirts_are_in_the_log() {
     for path in &sockets {
         libvirtd.give(path).unwrap();
     }
-    let words = "console=ttyS0 quiet panic=-1 memhp_default_state=online_movable";
+    let words = format!("{QUIETLY} panic=-1 memhp_default_state=online_movable");
     let boot = format!(
         "<kernel>{}</kernel><initrd>{}</initrd><cmdline>{words}</cmdline>",
         image.display(),
@@ -148,6 +173,7 @@ fn all_five_events_of_a_guest_of_libvirts_are_in_the_log() {
         let [control, serial] = listeners.map(|listener| accept(&listener));
         created.join().unwrap().unwrap();
         let control = Monitor::negotiate(control).unwrap();
+        heard_at_all(&daemon, &libvirtd);
         work(&daemon, &mut Hands::take(control, serial).unwrap());
     });
 }

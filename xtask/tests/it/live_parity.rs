@@ -22,7 +22,7 @@ use xtask::programs::QEMU;
 use xtask::workspace;
 
 /// How long an answer, or an event that will come, may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often a difference must show.
 const TIMES: usize = 3;
@@ -93,7 +93,10 @@ fn compare(transcript: &str, wanted: impl Fn(&Value) -> bool) -> usize {
             });
             match same(&played[0], &played[1]) {
                 Ok(()) => break,
-                Err(difference) => differences.push(difference),
+                Err(difference) => {
+                    eprintln!("{name}: they differ, and are asked again:\n{difference}");
+                    differences.push(difference);
+                }
             }
         }
         assert!(differences.len() < TIMES, "{name}:\n{}", differences.join("\n"));

@@ -2,6 +2,7 @@
 //!
 //! What is asserted stands in `crates/qev/page-checks/browser/page.test.mjs`. Here is the host that it looks at.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use serde_json::json;
 use xtask::lab::five_events::FIVE;
 use xtask::lab::guest::{Guest, Options};
 use xtask::lab::kernel::Kernel;
+use xtask::lab::port::Port;
 use xtask::lab::process::{self, Running};
 use xtask::lab::scratch::Scratch;
 use xtask::page;
@@ -51,6 +53,21 @@ fn printed(arguments: &[&str]) -> String {
     }
 }
 
+/// Runs a command that must succeed. What it says is shown at once, and once more where failures are told, at the end.
+fn shown_as_it_comes(command: &mut Command) {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).split(b'\n') {
+        let line = String::from_utf8_lossy(&line.unwrap()).into_owned();
+        // Not by a macro, whose output the test's frame holds back.
+        let _ = writeln!(std::io::stderr(), "{line}");
+        said.push_str(&line);
+        said.push('\n');
+    }
+    let status = child.wait().unwrap();
+    assert!(status.success(), "the page's test in the browser: {status}\n{said}");
+}
+
 #[test]
 #[ignore = "needs a browser and a real QEMU: run by cargo xtask test"]
 fn the_page_shows_in_a_browser_what_the_journal_has() {
@@ -61,9 +78,9 @@ fn the_page_shows_in_a_browser_what_the_journal_has() {
     let scratch = Scratch::new().unwrap();
     let (state, attach) = (scratch.path().join("state"), scratch.socket("attach.sock").unwrap());
 
-    // The browser's test kills it and starts it again, so it gets the same port each time.
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let http = format!("127.0.0.1:{port}");
+    // The browser's test kills it and starts it again, at the same port.
+    let port = Port::reserve().unwrap();
+    let http = port.to_string();
     let serve = ["serve", "--state-dir", text(&state), "--attach", text(&attach), "--http", &http];
     let home = [("XDG_CONFIG_HOME", scratch.path()), ("HOME", scratch.path())];
     let mut command = process::bound_to_us(&workspace::qev_program().unwrap()).unwrap();
@@ -108,6 +125,7 @@ fn the_page_shows_in_a_browser_what_the_journal_has() {
         "pictures": pictures,
     });
     let test = page::checks().join("browser").join("page.test.mjs");
-    let status = Command::new(node).args(["--test-reporter=spec"]).arg(test).env("QEV_PAGE", host.to_string()).status();
-    assert!(status.unwrap().success());
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(node).arg("--test-reporter=spec").arg(test);
+    shown_as_it_comes(command.env("QEV_PAGE", host.to_string()));
 }

@@ -24,7 +24,7 @@ const DISK: u64 = 512 << 20;
 const RATE: u32 = 300;
 
 /// How long a round may take to print as much as it should.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// So many power cuts see the same journal; then a new one begins, for each look reads all of it, under emulation.
 const OF_ONE_JOURNAL: u64 = 5;

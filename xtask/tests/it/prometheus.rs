@@ -2,13 +2,14 @@
 //! themselves whatever they like.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use xtask::lab::port::Port;
 use xtask::lab::process::{self, Running};
 use xtask::lab::scratch::Scratch;
 use xtask::programs::{PROMETHEUS, PROMTOOL, output_of};
@@ -198,6 +199,7 @@ fn promtool_takes_the_rules_the_example_and_the_tests_of_the_rules() {
 /// A Prometheus with our example, at another address and in a hurry.
 struct Prometheus {
     _running: Running,
+    _port: Port,
     address: String,
 }
 
@@ -212,8 +214,8 @@ impl Prometheus {
         std::fs::write(scratch.file("prometheus.yml"), config).unwrap();
         std::fs::write(scratch.file("qev.token"), format!("{}\n", daemon.token)).unwrap();
         std::fs::copy(contrib("qev.rules.yml"), scratch.file("qev.rules.yml")).unwrap();
-        // Somebody else may take the port before it does; nobody here does so on purpose.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let port = Port::reserve().unwrap();
+        let address = port.to_string();
         let mut command = process::bound_to_us(&PROMETHEUS.path().unwrap()).unwrap();
         command
             .arg(format!("--config.file={}", text(&scratch.file("prometheus.yml"))))
@@ -221,7 +223,7 @@ impl Prometheus {
             .arg(format!("--web.listen-address={address}"))
             .arg("--log.level=warn");
         let running = Running::start(command, PROMETHEUS.name).unwrap();
-        let prometheus = Prometheus { _running: running, address };
+        let prometheus = Prometheus { _running: running, _port: port, address };
         until("Prometheus", || get(&prometheus.address, "/-/ready", ""));
         prometheus
     }

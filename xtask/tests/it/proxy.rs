@@ -2,10 +2,10 @@
 //! through it.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use xtask::lab::port::Port;
 use xtask::lab::process::{self, Running};
 use xtask::lab::scratch::Scratch;
 use xtask::programs::{CURL, NGINX, OPENSSL, output_of};
@@ -17,11 +17,6 @@ use crate::daemon::text;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const NAME: &str = "qev.example.org";
-
-/// A port that is free now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// The block of this language in the document.
 fn block(document: &str, language: &str) -> String {
@@ -75,7 +70,8 @@ fn proxy(scratch: &Scratch, server: &str, port: u16, behind: u16) -> Running {
 /// curl, which takes the name for ours and trusts our certificate.
 fn curl(scratch: &Scratch, port: u16, arguments: &[&str], path: &str) -> Command {
     let mut command = process::bound_to_us(&CURL.path().unwrap()).unwrap();
-    command.args(["-s", "--resolve", &format!("{NAME}:{port}:127.0.0.1")]);
+    // Whatever proxy this machine has.
+    command.args(["-s", "--noproxy", "*", "--resolve", &format!("{NAME}:{port}:127.0.0.1")]);
     command.args(["--cacert", text(&scratch.file("certificate.pem"))]).args(arguments);
     command.arg(format!("https://{NAME}:{port}{path}"));
     command
@@ -106,7 +102,8 @@ fn qev(scratch: &Scratch, arguments: &[&str]) -> Command {
 fn behind_nginx_the_page_is_reached_over_tls() {
     let scratch = Scratch::new().unwrap();
     let document = std::fs::read_to_string(workspace::root().join("docs/http-api.md")).unwrap();
-    let (port, behind) = (free_port(), free_port());
+    let (reserved, reserved_behind) = (Port::reserve().unwrap(), Port::reserve().unwrap());
+    let (port, behind) = (reserved.number(), reserved_behind.number());
     let _daemon = serve(&scratch, &block(&document, "toml"), behind);
     let _proxy = proxy(&scratch, &block(&document, "nginx"), port, behind);
     let at = |arguments: &'static [&'static str], path: &str| curl(&scratch, port, arguments, path);

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use xtask::lab::guest::QUIETLY;
 use xtask::lab::initramfs::{Initramfs, READY};
 use xtask::lab::kernel::Kernel;
 use xtask::lab::process::{self, Running};
@@ -19,7 +20,7 @@ use xtask::programs::{QEMU, SCRIPT};
 use xtask::workspace;
 
 /// How long it may take from the guest's last deed to the end.
-const END: Duration = Duration::from_secs(60);
+const END: Duration = Duration::from_secs(180);
 
 const PANIC: &str = "echo c > /proc/sysrq-trigger";
 
@@ -59,7 +60,8 @@ impl Lab {
             "256M",
         ]);
         words.extend(["-kernel", text(&image), "-initrd", text(&initramfs), "-serial", "stdio"]);
-        words.extend(["-append", "console=ttyS0 quiet panic=-1"]);
+        let append = format!("{QUIETLY} panic=-1");
+        words.extend(["-append", &append]);
         words.extend(more);
         words.into_iter().map(str::to_owned).collect()
     }

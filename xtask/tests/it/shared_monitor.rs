@@ -113,10 +113,10 @@ fn until(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
-/// The names of the events in a text, in their order.
+/// The names of the events in a text, in their order, but for one whose name is not whole yet.
 fn events(text: &str) -> Vec<String> {
     let names = text.split("\"event\": \"").skip(1).chain(text.split("\"event\":\"").skip(1));
-    names.filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
+    names.filter_map(|rest| rest.split_once('"')).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// The Python that has `qemu.qmp`: `cargo xtask test` makes one and names it.

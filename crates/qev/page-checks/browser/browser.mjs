@@ -24,6 +24,14 @@ export const complaints = [];
 /** Whether the daemon is meant to be away, or to let nobody in. */
 export const away = { meant: false };
 
+/** @type {import("playwright-core").BrowserContext | undefined} */
+let browser;
+
+/** Those that are open. */
+export function pages() {
+  return browser?.pages() ?? [];
+}
+
 /** @returns {Promise<import("playwright-core").BrowserContext>} */
 export async function openBrowser() {
   const context = await chromium.launchPersistentContext(host.profile, {
@@ -33,7 +41,9 @@ export async function openBrowser() {
     viewport: { width: 1280, height: 900 },
     colorScheme: "light",
     reducedMotion: "reduce",
+    timeout: PATIENCE,
   });
+  browser = context;
   context.setDefaultTimeout(PATIENCE);
   return context;
 }
@@ -57,6 +67,27 @@ export async function openPage(context, address) {
   });
   await page.goto(address.startsWith("http") ? address : `${host.origin}/${address}`);
   return page;
+}
+
+/**
+ * Shows another address, from the beginning: what is there then is no rest of what was shown before.
+ *
+ * @param {import("playwright-core").Page} page
+ * @param {string} address behind the origin
+ */
+export async function show(page, address) {
+  await page.goto("about:blank");
+  await page.goto(`${host.origin}/${address}`);
+}
+
+/**
+ * Presses keys that belong together, with no time between them.
+ *
+ * @param {import("playwright-core").Page} page
+ * @param {...string} keys
+ */
+export async function together(page, ...keys) {
+  await Promise.all(keys.map((key) => page.keyboard.press(key)));
 }
 
 /**

@@ -29,7 +29,7 @@ if (!described) throw new Error("QEV_PAGE describes the host; cargo xtask test s
 export const host = JSON.parse(described);
 
 /** How long something may take that is bound to come. */
-export const PATIENCE = 60_000;
+export const PATIENCE = 120_000;
 
 /** @param {string[]} words */
 function qev(...words) {

@@ -46,7 +46,7 @@ async def main(monitor_path, guest_path):
 
     listener = asyncio.create_task(listen())
     await provoke(monitor)
-    await asyncio.wait_for(listener, timeout=30)
+    await asyncio.wait_for(listener, timeout=180)
     await guest.disconnect()
     await monitor.disconnect()
 

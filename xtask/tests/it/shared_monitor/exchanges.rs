@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Client, PATIENCE, Shared};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -39,9 +39,11 @@ fn answers(path: &Path, lines_of: impl Fn(&Value) -> usize) -> Vec<(String, Vec<
         client.stream.write_all(&bytes).unwrap();
         let lines = (0..lines_of(&exchange)).map(|_| {
             let mut line = String::new();
-            match client.lines.read_line(&mut line).unwrap() {
-                0 => "<EOF>".to_owned(),
-                _ => timeless(line.trim_end_matches("\r\n")),
+            match client.lines.read_line(&mut line) {
+                Ok(0) => "<EOF>".to_owned(),
+                // A socket that is closed with something unread in it is reset.
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => "<EOF>".to_owned(),
+                read => timeless(read.map(|_| line.trim_end_matches("\r\n")).unwrap()),
             }
         });
         let lines = lines.collect();
