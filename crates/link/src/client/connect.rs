@@ -185,6 +185,14 @@ pub enum ConnectError {
         /// What it said.
         source: QmpError,
     },
+    /// It did not let us in, said why, and closed the connection: as a shared monitor does that has all the clients it
+    /// may have.
+    TurnedAway {
+        /// Where.
+        socket: String,
+        /// What it said.
+        source: QmpError,
+    },
     /// It closed the connection before it was ready.
     Ended {
         /// Where.
@@ -260,6 +268,7 @@ impl fmt::Display for ConnectError {
             ConnectError::NegotiationRefused { socket, .. } => {
                 write!(f, "{socket} refused the capabilities negotiation")
             }
+            ConnectError::TurnedAway { socket, .. } => write!(f, "{socket} does not let us in"),
             ConnectError::Ended { socket, .. } => {
                 write!(f, "{socket} ended the connection before it was ready: QEMU may be on its way out; try again")
             }
@@ -278,7 +287,7 @@ impl fmt::Display for ConnectError {
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ConnectError::NegotiationRefused { source, .. } => Some(source),
+            ConnectError::NegotiationRefused { source, .. } | ConnectError::TurnedAway { source, .. } => Some(source),
             ConnectError::Ended { source, .. } => Some(source),
             ConnectError::Io { source, .. } => Some(source),
             ConnectError::NotInherited { source, .. } => Some(source),
@@ -381,6 +390,7 @@ pub(super) async fn negotiate<S: Duplex>(
     let mut until = deadline;
     let mut greeted = None;
     let mut strange: Option<Vec<u8>> = None;
+    let mut complaint = None;
     let socket = || place.name.clone();
     loop {
         match timeout_at(until, connection.negotiate()).await {
@@ -396,6 +406,7 @@ pub(super) async fn negotiate<S: Duplex>(
             Ok(Ok(Step::Refused(source))) => {
                 return Err(ConnectError::NegotiationRefused { socket: socket(), source });
             }
+            Ok(Ok(Step::Complained(error))) => complaint = Some(error),
             Ok(Ok(Step::Strange(said))) => {
                 if greeted.is_none() {
                     if is_human_monitor(&said) {
@@ -409,8 +420,9 @@ pub(super) async fn negotiate<S: Duplex>(
                 }
             }
             Ok(Err(source)) => {
-                return Err(match strange {
-                    Some(said) if greeted.is_none() => ConnectError::NotQmp { socket: socket(), said },
+                return Err(match (strange, complaint) {
+                    (Some(said), _) if greeted.is_none() => ConnectError::NotQmp { socket: socket(), said },
+                    (_, Some(source)) if greeted.is_none() => ConnectError::TurnedAway { socket: socket(), source },
                     _ => ConnectError::Ended { socket: socket(), source },
                 });
             }

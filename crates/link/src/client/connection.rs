@@ -47,6 +47,8 @@ pub(super) enum Step {
     Ready,
     /// The peer does not let us in.
     Refused(QmpError),
+    /// The peer says what is wrong, and not about what we sent.
+    Complained(QmpError),
     /// Something that is no message: the peer may not speak QMP at all.
     Strange(Vec<u8>),
 }
@@ -77,7 +79,8 @@ impl<S: crate::stream::Duplex> Connection<S> {
                     Incoming::Refused(error) => Some(Step::Refused(error.clone())),
                     Incoming::Garbage(garbage) => Some(Step::Strange(garbage.sample.clone())),
                     Incoming::Unknown(json) => Some(Step::Strange(json.as_text().as_bytes().to_owned())),
-                    Incoming::Event(_) | Incoming::Reply { .. } | Incoming::Stray(_) => None,
+                    Incoming::Stray(reply) => reply.result.as_ref().err().cloned().map(Step::Complained),
+                    Incoming::Event(_) | Incoming::Reply { .. } => None,
                 };
                 if !matches!(incoming, Incoming::Greeting(_) | Incoming::Refused(_)) {
                     self.dispatch(incoming)?;

@@ -79,6 +79,20 @@ async fn what_is_silent_or_stops_on_the_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_turned_away_is_told_what_the_peer_said() {
+    let folder = Folder::new();
+    let path = folder.file("x.sock");
+    let said = r#"{"error": {"class": "GenericError", "desc": "there are as many clients as there may be"}}"#;
+    let full = fails_after(&path, &format!("{said}\r\n"), true).await;
+    let ConnectError::TurnedAway { source, .. } = &full else { panic!("{full:?}") };
+    assert_eq!(source.desc, "there are as many clients as there may be");
+    assert_eq!(full.to_string(), format!("{} does not let us in", path.display()));
+    // That alone is no end.
+    let silent = fails_after(&path, &format!("{said}\r\n"), false).await;
+    assert!(matches!(silent, ConnectError::Silent { .. }), "{silent:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_nobody_has_accepted_is_silent_not_held() {
     let folder = Folder::new();
     let path = folder.file("x.sock");

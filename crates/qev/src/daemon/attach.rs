@@ -134,6 +134,9 @@ async fn hold_on(monitor: Negotiated, back: Option<(Held, Kept, bool)>, daemon: 
     if let Some((path, clients)) = lent.at() {
         machine.roster.lent(&machine.key, path, clients);
     }
+    if let Some(why) = lent.why_not() {
+        machine.roster.change(&machine.key, |status| status.note = Some(format!("its monitor is not lent: {why}")));
+    }
     let fate = async {
         client.ended().await;
         // At once: its parent may take its status away any moment.

@@ -69,9 +69,17 @@ pub(crate) struct Who {
     pub(crate) pid: Option<u32>,
 }
 
-/// A monitor that is lent, and its place. When this is dropped the socket is gone, at once.
+/// A monitor that is lent, and its place; or why it is not. When this is dropped the socket is gone, at once.
 #[derive(Debug)]
-pub(crate) struct Lent(Option<(Share, OwnedSemaphorePermit)>);
+pub(crate) struct Lent(Result<(Share, OwnedSemaphorePermit), NotLent>);
+
+#[derive(Debug)]
+enum NotLent {
+    /// None is.
+    Off,
+    /// Something is in the way.
+    Because(String),
+}
 
 impl Shares {
     /// As configured. The members of groups are looked up now.
@@ -115,11 +123,12 @@ impl Shares {
     /// Shares a machine's monitor, if monitors are. What is in the way is told; the machine is held all the same.
     pub(crate) fn lend(&self, client: &Client, who: &Who, daemon: &Daemon) -> Lent {
         if !self.config.enabled {
-            return Lent(None);
+            return Lent(Err(NotLent::Off));
         }
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            daemon.told.once("not every monitor is shared: this process may have too few open files (RLIMIT_NOFILE)");
-            return Lent(None);
+            let why = "this process may have too few open files (RLIMIT_NOFILE)";
+            daemon.told.once(&format!("not every monitor is shared: {why}"));
+            return Lent(Err(NotLent::Because(why.to_owned())));
         };
         let audit = self.config.audit.then(|| {
             let (audit, audited) = mpsc::channel(audit::ROOM);
@@ -132,11 +141,12 @@ impl Shares {
             audit
         });
         match self.start(client, who, audit) {
-            Ok(share) => Lent(Some((share, place))),
+            Ok(share) => Lent(Ok((share, place))),
             Err(error) => {
                 let why = std::error::Error::source(&error).map_or(String::new(), |why| format!(": {why}"));
-                daemon.told.once(&format!("{} is not shared: {error}{why}", plain::name(&who.machine)));
-                Lent(None)
+                let why = format!("{error}{why}");
+                daemon.told.once(&format!("{} is not shared: {why}", plain::name(&who.machine)));
+                Lent(Err(NotLent::Because(why)))
             }
         }
     }
@@ -182,13 +192,21 @@ impl Shares {
 impl Lent {
     /// Where it is lent, and what counts its clients; nothing when it is not.
     pub(crate) fn at(&self) -> Option<(Arc<str>, ClientCount)> {
-        let (share, _) = self.0.as_ref()?;
+        let (share, _) = self.0.as_ref().ok()?;
         Some((share.path().to_string_lossy().into(), share.clients()))
+    }
+
+    /// What is in the way of lending it, when something is.
+    pub(crate) fn why_not(&self) -> Option<&str> {
+        match &self.0 {
+            Err(NotLent::Because(why)) => Some(why),
+            _ => None,
+        }
     }
 
     /// The machine has left: its clients get what they still have to get, and nobody waits for them.
     pub(crate) fn end(self) {
-        if let Some((mut share, place)) = self.0 {
+        if let Ok((mut share, place)) = self.0 {
             tokio::spawn(async move {
                 share.ended().await;
                 drop(place);

@@ -22,14 +22,26 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts one that has these arguments, and listens when this returns.
     pub(crate) fn start(scratch: &Scratch, more: &[&str]) -> Daemon {
-        let mut command = qev(&["serve", "--state-dir", &scratch.path("state"), "--attach", &scratch.path("a.sock")]);
-        // Many of them run at the same time, and most have no page.
-        if !more.contains(&"--http") {
-            command.args(["--http", "none"]);
+        Daemon::listening(serve(scratch, more))
+    }
+
+    /// The same, as a process that may have so many open files.
+    pub(crate) fn start_with_files(scratch: &Scratch, files: usize, more: &[&str]) -> Daemon {
+        let command = serve(scratch, more);
+        let mut limited = Command::new("bash");
+        limited.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]);
+        limited.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
         }
-        // Nobody's configuration is to be found.
-        command.args(more).env("XDG_CONFIG_HOME", scratch.path("none")).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        Daemon::listening(limited)
+    }
+
+    fn listening(mut command: Command) -> Daemon {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let told = BufReader::new(child.stderr.take().unwrap());
         let mut daemon = Daemon { running: Running(child), told, page: None };
         let mut line = daemon.line();
@@ -41,7 +53,8 @@ impl Daemon {
         daemon
     }
 
-    fn line(&mut self) -> String {
+    /// The next line that it tells.
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.told.read_line(&mut line).unwrap();
         line
@@ -61,6 +74,17 @@ impl Daemon {
         self.running.0.kill().unwrap();
         self.running.0.wait().unwrap();
     }
+}
+
+fn serve(scratch: &Scratch, more: &[&str]) -> Command {
+    let mut command = qev(&["serve", "--state-dir", &scratch.path("state"), "--attach", &scratch.path("a.sock")]);
+    // Many of them run at the same time, and most have no page.
+    if !more.contains(&"--http") {
+        command.args(["--http", "none"]);
+    }
+    // Nobody's configuration is to be found.
+    command.args(more).env("XDG_CONFIG_HOME", scratch.path("none"));
+    command
 }
 
 pub(crate) fn signal(running: &Running, name: &str) {

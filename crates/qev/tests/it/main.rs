@@ -37,6 +37,7 @@ mod send;
 mod serve;
 mod serve_under_load;
 mod share;
+mod share_bounds;
 mod simulate;
 mod slow_reader;
 mod validate;
