@@ -16,7 +16,7 @@ use crate::programs::{self, LIBVIRT_QEMU, LIBVIRTD, SETPRIV, VIRSH};
 const NOBODY: u32 = 65534;
 
 /// How long it may take to come up, and to leave.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A libvirtd, ended with its domains when this goes out of scope.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use xtask::programs::QEMU;
 use xtask::workspace;
 
 /// How long something may take that is bound to come.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A daemon with a state of its own, in a folder of its own.
 pub(crate) struct Daemon {

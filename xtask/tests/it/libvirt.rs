@@ -16,7 +16,7 @@ use xtask::lab::scratch::Scratch;
 use crate::daemon::{Daemon, text};
 
 /// How long something may take that is bound to come.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A name that a shell, a file name and XML take apart when it is not quoted.
 const NAME: &str = "lv's 1";

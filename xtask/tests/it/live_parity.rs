@@ -22,7 +22,7 @@ use xtask::programs::QEMU;
 use xtask::workspace;
 
 /// How long an answer, or an event that will come, may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How often a difference must show.
 const TIMES: usize = 3;

@@ -18,7 +18,7 @@ use xtask::page;
 use xtask::programs::{CHROMIUM, NODE};
 use xtask::workspace;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What a guest may call itself to do harm: markup, a mark that turns what follows, an escape sequence.
 const HOSTILE: &str = "<img src=x onerror=document.title=1>\u{202E}txt\u{1b}[31m";

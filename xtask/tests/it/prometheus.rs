@@ -16,7 +16,7 @@ use xtask::programs::{PROMETHEUS, PROMTOOL, output_of};
 use xtask::workspace;
 
 /// How long something may take that is bound to come.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()

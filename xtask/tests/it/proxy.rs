@@ -14,7 +14,7 @@ use xtask::workspace;
 use crate::daemon::text;
 
 /// How long something may take that is bound to come.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 const NAME: &str = "qev.example.org";
 

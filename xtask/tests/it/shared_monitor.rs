@@ -24,7 +24,7 @@ use xtask::programs::{PYTHON, QEMU, SOCAT};
 use xtask::workspace;
 
 /// How long something may take that is bound to come.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What a client says to be let in.
 const NEGOTIATE: &str = "{\"execute\": \"qmp_capabilities\"}\n";

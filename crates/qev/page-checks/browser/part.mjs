@@ -58,10 +58,12 @@ async function within(limit, what, promise) {
 /** @param {string} name @param {unknown} error */
 async function tell(name, error) {
   say(`FAILED: ${name}`, error instanceof Error ? (error.stack ?? error.message) : String(error));
-  for (const [number, page] of pages().entries()) {
-    const picture = path.join(host.pictures, `failed-${failures}-${number + 1}.png`);
-    say(`page ${number + 1}`, page.url());
-    say("its text", await looked(page.evaluate((most) => `${document.getElementById("status")?.textContent}\n${document.body.innerText.slice(0, most)}`, TOLD)));
+  // The first is the browser's own, and empty.
+  for (const [number, page] of [...pages().entries()].slice(1)) {
+    const picture = path.join(host.pictures, `failed-${failures}-${number}.png`);
+    say(`page ${number}`, page.url());
+    say("its status", await looked(page.evaluate(() => document.getElementById("status")?.textContent)));
+    say("its text", await looked(page.evaluate((most) => (document.querySelector("main") ?? document.body).innerText.replaceAll(/\s*\n\s*/g, " | ").slice(0, most), TOLD)));
     say("a picture", await looked(page.screenshot({ path: picture, timeout: LOOK }).then(() => picture)));
     await looked(page.close());
   }
