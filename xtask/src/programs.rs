@@ -30,6 +30,15 @@ pub const BUSYBOX: Program =
 /// Starts a program that the kernel ends together with the one that started it.
 pub const SETPRIV: Program = Program { name: "setpriv", package: "util-linux", find: || in_path("setpriv") };
 
+/// Gives a program a network of its own.
+pub const UNSHARE: Program = Program { name: "unshare", package: "util-linux", find: || in_path("unshare") };
+
+/// Runs a program in the network of another.
+pub const NSENTER: Program = Program { name: "nsenter", package: "util-linux", find: || in_path("nsenter") };
+
+/// Makes networks, and takes them down.
+pub const IP: Program = Program { name: "ip", package: "iproute2", find: || in_sbin("ip") };
+
 /// What the Python client, a peer in the tests, runs on.
 pub const PYTHON: Program = Program { name: "python3", package: "python3", find: || in_path("python3") };
 
@@ -105,6 +114,9 @@ pub const FOR_ALL_TESTS: &[Program] = &[
     QEMU,
     BUSYBOX,
     SETPRIV,
+    UNSHARE,
+    NSENTER,
+    IP,
     SOCAT,
     MKFS,
     PYTHON,

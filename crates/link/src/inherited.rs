@@ -78,8 +78,7 @@ pub(crate) fn stream(number: u32) -> Result<UnixStream, NotInherited> {
     if let Err(Errno::NOTCONN) = rustix::net::getpeername(&socket) {
         return Err(NotInherited::NotConnected);
     }
-    // Commands are small and wait for their answers. It means nothing to sockets other than TCP's.
-    let _ = sockopt::set_tcp_nodelay(&socket, true);
+    crate::tcp::set_up(&socket);
     // Reading and writing is the same in all families of streams.
     let stream = UnixStream::from(socket);
     stream.set_nonblocking(true).map_err(NotInherited::Io)?;

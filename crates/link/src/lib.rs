@@ -25,6 +25,7 @@ mod holder;
 mod inherited;
 mod listen;
 mod stream;
+mod tcp;
 
 pub use client::{Capacity, Client, ConnectError, ConnectOptions, EndReason, EventItem, Events, ExecuteError, Resumed};
 pub use clock::Clock;
@@ -34,6 +35,7 @@ pub use inherited::NotInherited;
 pub use server::{Commands, Context, Emitter, MonitorOptions, Notice, Server, Service, StartError};
 pub use share::Share;
 pub use target::{NotATarget, Target};
+pub use tcp::VANISHED_AFTER;
 
 #[cfg(test)]
 mod tests {

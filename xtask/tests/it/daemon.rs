@@ -24,9 +24,17 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(scratch: &Scratch, more: &[&str]) -> Daemon {
+        Daemon::start_by(&workspace::qev_program().unwrap(), &[], scratch, more)
+    }
+
+    /// The same by a program that becomes it, which is given these arguments first.
+    pub(crate) fn start_by(program: &Path, arguments: &[String], scratch: &Scratch, more: &[&str]) -> Daemon {
         let (state, attach) = (scratch.path().join("state"), scratch.socket("attach.sock").unwrap());
-        let mut command = process::bound_to_us(&workspace::qev_program().unwrap()).unwrap();
-        command.args(["serve", "--http", "none", "--state-dir", text(&state), "--attach", text(&attach)]).args(more);
+        let mut command = process::bound_to_us(program).unwrap();
+        command
+            .args(arguments)
+            .args(["serve", "--http", "none", "--state-dir", text(&state), "--attach", text(&attach)])
+            .args(more);
         // Nobody's configuration is to be found.
         command.env("XDG_CONFIG_HOME", scratch.path()).env("HOME", scratch.path());
         Daemon { running: Running::start(command, "qev").unwrap(), state }

@@ -26,3 +26,5 @@ mod proxy;
 mod run;
 #[cfg(test)]
 mod shared_monitor;
+#[cfg(test)]
+mod vanished_host;

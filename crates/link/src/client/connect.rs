@@ -344,8 +344,7 @@ pub(super) async fn connect(target: &Target, options: ConnectOptions) -> Result<
                     _ => ConnectError::Io { socket: socket(), source },
                 }
             })?;
-            // Commands are small and wait for their answers. Without it they are only slower.
-            let _ = stream.set_nodelay(true);
+            crate::tcp::set_up(&stream);
             Client::negotiate(stream, &place, options, deadline).await
         }
         Target::Descriptor(number) => {

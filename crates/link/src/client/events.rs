@@ -53,6 +53,9 @@ pub enum EndReason {
     EndOfFile,
     /// The peer closed it with bytes of ours unread: how a QEMU that exits may leave. It means what end of file means.
     Reset,
+    /// Over TCP: nothing comes back from the peer's host any more, for [`VANISHED_AFTER`](crate::VANISHED_AFTER) at least or
+    /// since the network says so. What became of the peer is not known.
+    Vanished(io::Error),
     /// Reading failed.
     Io(io::Error),
     /// The peer greeted again and then refused the negotiation.
@@ -66,6 +69,10 @@ impl EndReason {
     pub(crate) fn from_error(error: io::Error) -> EndReason {
         match error.kind() {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => EndReason::Reset,
+            io::ErrorKind::TimedOut
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown => EndReason::Vanished(error),
             _ => EndReason::Io(error),
         }
     }
@@ -81,6 +88,7 @@ impl fmt::Display for EndReason {
         f.write_str(match self {
             EndReason::EndOfFile => "the peer closed the connection",
             EndReason::Reset => "the peer closed the connection without reading everything",
+            EndReason::Vanished(_) => "nothing comes back from the peer's host any more",
             EndReason::Io(_) => "reading from the connection failed",
             EndReason::NegotiationRefused(_) => "the peer started the session anew and refused the negotiation",
             EndReason::ClosedHere => "the connection was closed on this side",
@@ -91,7 +99,7 @@ impl fmt::Display for EndReason {
 impl std::error::Error for EndReason {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            EndReason::Io(error) => Some(error),
+            EndReason::Io(error) | EndReason::Vanished(error) => Some(error),
             EndReason::NegotiationRefused(error) => Some(error),
             _ => None,
         }

@@ -112,15 +112,34 @@ async fn a_greeting_behind_something_strange_is_still_a_greeting() {
     connected.unwrap();
 }
 
+/// What the kernel waits for at the connection with this port of ours: 0 for nothing, 1 for an acknowledgement, 2 for the
+/// time to probe whether anybody is there.
+fn timer_of(port: u16) -> u8 {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|words| words[1].ends_with(&format!(":{port:04X}"))).unwrap();
+    line[5].split(':').next().unwrap().parse().unwrap()
+}
+
 #[tokio::test]
 async fn tcp_is_spoken_too() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let target: Target = format!("tcp:127.0.0.1:{port},server=on").parse().unwrap();
-    let (connected, ()) = tokio::join!(Client::connect(&target, ConnectOptions::default()), async {
-        Raw::new(listener.accept().await.unwrap().0).let_in().await;
+    let (connected, machine) = tokio::join!(Client::connect(&target, ConnectOptions::default()), async {
+        let (stream, ours) = listener.accept().await.unwrap();
+        let mut machine = Raw::new(stream);
+        machine.let_in().await;
+        (machine, ours.port())
     });
-    connected.unwrap();
+    let _client = connected.unwrap();
+    // Quiet as it is, the kernel looks whether the other host is still there.
+    let probed = async {
+        while timer_of(machine.1) != 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), probed).await.expect("it is probed");
     drop(listener);
     let refused = error(&target).await;
     assert!(matches!(refused, ConnectError::NobodyListens { .. }), "{refused:?}");

@@ -23,6 +23,8 @@ impl Farewell {
     pub(super) fn of(end: &EndReason, fate: Option<(u32, Fate)>, shut_down: Option<&str>) -> Farewell {
         let (severity, reason) = match (fate, shut_down) {
             (None, Some(why)) => (Severity::Notice, format!("the machine shut down ({why})")),
+            // What became of the machine nobody can know.
+            (None, None) if matches!(end, EndReason::Vanished(_)) => (Severity::Error, said(end)),
             (None, None) => (Severity::Notice, said(end)),
             (Some((pid, Fate::Running)), Some(why)) => {
                 (Severity::Notice, format!("the machine shut down ({why}); process {pid} still runs"))
@@ -81,6 +83,10 @@ mod tests {
             "the monitor was closed, and process 7 still runs: the peer closed the connection",
         );
         check(None, None, Severity::Notice, "the peer closed the connection");
+        let vanished = EndReason::Vanished(std::io::ErrorKind::TimedOut.into());
+        let farewell = Farewell::of(&vanished, None, None);
+        let reason = "nothing comes back from the peer's host any more: timed out";
+        assert_eq!((farewell.severity, &*farewell.reason), (Severity::Error, reason));
         for fate in [Some(Fate::Gone), None] {
             check(fate, quit, Severity::Notice, "the machine shut down (host-qmp-quit)");
         }
