@@ -33,7 +33,7 @@ use std::time::Duration;
 const MEMORY: &str = "qev-memory";
 
 /// How long a connection's task may take to give out its session.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ids of commands: each daemon that takes over after a crash begins with a new block of them.
 const IDS: u64 = 1 << 32;

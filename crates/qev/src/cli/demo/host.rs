@@ -35,7 +35,7 @@ const MACHINES: [(&str, &str); 3] =
 const QEMU: &str = "qemu-system-x86_64";
 
 /// How long the daemon may take to begin to listen, and a program to end that was told to.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a real QEMU does is shown after the others have begun.
 const QEMU_AFTER: Duration = Duration::from_secs(4);

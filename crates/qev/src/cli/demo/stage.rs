@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 
 /// How long an event may take. Longer than a throttled one: those wait a second.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Stage {
     monitor: Client,
