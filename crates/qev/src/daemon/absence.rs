@@ -210,6 +210,7 @@ mod tests {
             Record::detached("h1", "web3", at(30), "said by another"),
         ];
         let dir = std::env::temp_dir().join(format!("qev-absence-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
         let mut journal = qev_journal::Journal::open(&dir, qev_journal::Options::default()).unwrap();
         journal.append(&mut records.to_vec()).unwrap();
         let mut found = in_journal(&Reader::open(&dir).unwrap()).unwrap();

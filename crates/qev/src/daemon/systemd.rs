@@ -227,6 +227,7 @@ mod tests {
     #[test]
     fn a_path_is_an_address_too() {
         let path = std::env::temp_dir().join(format!("qev-notify-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
         let theirs = UnixDatagram::bind(&path).unwrap();
         Manager::at(path.as_os_str()).unwrap().ready().unwrap();
         assert_eq!(heard(&theirs).0, "READY=1");

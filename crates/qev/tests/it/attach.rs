@@ -1,6 +1,6 @@
 //! `qev watch --attach`: QEMUs come to us. And `--reconnect`: we come back to them.
 
-use crate::program::{Lines, Machine, Running, Scratch, exists, qev, run, stderr, text};
+use crate::program::{Lines, Machine, Running, Scratch, exists, qev, run, stale, stderr, text};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -77,7 +77,7 @@ fn each_machine_that_dials_is_watched_and_known_by_its_process() {
     let scratch = Scratch::new();
     let (first, second) = (scratch.path("a.sock"), scratch.path("b.sock"));
     // A socket that nobody listens at is replaced.
-    drop(UnixListener::bind(&first).unwrap());
+    stale(&first);
     let (mut watch, mut lines, mut told) = watch(&["--attach", &first, "--attach", &second]);
     assert_eq!(line(&mut told), format!("qev: listening at {first}"));
     assert_eq!(line(&mut told), format!("qev: listening at {second}"));

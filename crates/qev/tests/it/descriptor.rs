@@ -39,7 +39,7 @@ fn standard_input_may_be_the_connection() {
     let output = qev(&["send", "fd:0", "query-name", "-o", "json"]).stdin(connection(&machine)).output().unwrap();
     assert_eq!(stdout(&output), "{\"name\": \"web1\"}\n", "{}", stderr(&output));
     // The command reads standard input: it must not take the monitor's words away.
-    let mut command = qev(&["wait", "fd:0", "BALLOON_CHANGE", "--timeout", "30s", "--", "sh", "-c"]);
+    let mut command = qev(&["wait", "fd:0", "BALLOON_CHANGE", "--timeout", "2m", "--", "sh", "-c"]);
     command.arg(format!(
         "cat; {} send {} emit '{{\"event\": \"BALLOON_CHANGE\", \"data\": {{\"actual\": 1}}}}' >&2",
         env!("CARGO_BIN_EXE_qev"),

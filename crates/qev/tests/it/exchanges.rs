@@ -2,11 +2,11 @@
 //!
 //! The QEMU was `-M pc -S -m 64`, without any device: the machine here is the same.
 
+use crate::daemon::PATIENCE;
 use crate::program::{Running, Scratch, qev};
 use qev_qmp::Json;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 fn sent(exchange: &Json) -> Vec<u8> {
     match exchange.get("send_hex").and_then(|hex| hex.string()) {
@@ -35,7 +35,7 @@ fn check(exchanges: &str) -> usize {
     let command = qev(&["simulate", "--qmp", &monitor, "--memory", "64M", "--paused"]);
     let mut running = Running::until_told(command, 1);
     let mut stream = UnixStream::connect(&monitor).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut answers = BufReader::new(stream.try_clone().unwrap());
     let mut next = || {
         let mut line = String::new();

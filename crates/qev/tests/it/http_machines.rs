@@ -87,10 +87,10 @@ fn the_worst_machine_comes_first_with_what_is_known_of_it_over_a_restart_too() {
     assert_eq!(at(&answer, &["machines", "0", "state"]), "attached");
 
     // All of it is gone with the next daemon, which knows it from the journal.
-    let Site { daemon, address, token } = site;
+    let Site { daemon, token, .. } = site;
     daemon.kill();
     drop(machines);
-    let site = Site::again(&scratch, &address, &token);
+    let site = Site::again(&scratch, &token);
     let answer = panicked(&site);
     assert_eq!(at(&answer, &["machines", "0", "state"]), "unknown");
     site.daemon.stop();
@@ -108,7 +108,8 @@ fn a_machine_over_time_its_neighbours_and_how_many_there_were() {
     let lanes = ask(&site, "/api/v1/machines/db1/timeline?points=8");
     assert_eq!(at(&lanes, &["balloon", "0", "actual"]), "1048576", "{}", lanes.as_text());
 
-    let panic = at(&ask(&site, "/api/v1/machines/web1"), &["latest", "panic", "seq"]);
+    let web1 = until(&site, "/api/v1/machines/web1", &["latest", "panic", "action"], "pause");
+    let panic = at(&web1, &["latest", "panic", "seq"]);
     let context = ask(&site, &format!("/api/v1/events/{panic}/context"));
     assert_eq!(at(&context, &["record", "event"]), "GUEST_PANICKED");
     assert_eq!(at(&context, &["joined", "0", "why"]), "QEMU stopped the guest for the panic", "{}", context.as_text());

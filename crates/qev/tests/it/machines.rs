@@ -76,7 +76,15 @@ fn who_is_attached_held_and_gone_is_told_and_by_the_journal_when_no_daemon_runs(
 fn called_qemu(script: &str, arguments: &[&str]) -> Running {
     let mut command = Command::new("bash");
     command.args(["-c", &format!("exec -a qemu-system-x86_64 {script}"), "bash"]).args(arguments);
-    Running(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    let running = Running(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    // It is a shell until it has become what it is to look like.
+    let line = format!("/proc/{}/cmdline", running.0.id());
+    let deadline = Instant::now() + PATIENCE;
+    while !std::fs::read(&line).unwrap().starts_with(b"qemu-system-x86_64") {
+        assert!(Instant::now() < deadline, "{line} is still a shell's");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    running
 }
 
 #[test]

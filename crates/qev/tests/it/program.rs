@@ -1,17 +1,22 @@
 //! How tests run the program: sockets in a folder of their own, children that do not outlive the test.
 
+use crate::daemon::PATIENCE;
 use qev_qmp::Json;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 /// The program, with a terminal's colours off and times in UTC.
 pub(crate) fn qev(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qev"));
-    command.args(arguments).env("TZ", "UTC").env_remove("CLICOLOR_FORCE").stdin(Stdio::null());
+    command.args(arguments).env("TZ", "UTC").stdin(Stdio::null());
+    // What the tests themselves were started with is not for it: a terminal's colours, a service manager.
+    for name in ["CLICOLOR_FORCE", "NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -36,6 +41,8 @@ impl Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("qev-it-{}-{count}", std::process::id()));
+        // A process of the same number may have been killed before it could remove its own.
+        let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).expect("a folder for the test");
         Scratch(path)
     }
@@ -184,7 +191,7 @@ pub(crate) struct Raw(pub(crate) BufReader<UnixStream>);
 impl Raw {
     pub(crate) fn new(stream: UnixStream) -> Raw {
         // A test that waits for what does not come is to fail, not to hang.
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         Raw(BufReader::new(stream))
     }
 
@@ -205,7 +212,7 @@ impl Raw {
     /// The next line without its end; an empty one at the end of the stream.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
-        self.0.read_line(&mut line).expect("a line within 30 seconds");
+        self.0.read_line(&mut line).expect("a line in time");
         line.trim_end().to_owned()
     }
 
@@ -223,6 +230,13 @@ impl Raw {
     pub(crate) fn send(&mut self, line: &str) {
         self.0.get_mut().write_all(line.as_bytes()).expect("a monitor that reads");
     }
+}
+
+/// A socket at which nobody listens. Nobody ever did: one that is closed may live on for a moment in a program that another
+/// test starts.
+pub(crate) fn stale(path: &str) {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
+    bind(&socket, &SocketAddrUnix::new(path).expect("a path of a socket's length")).expect("a free path");
 }
 
 /// Whether a path is there.

@@ -1,10 +1,11 @@
 //! The Rust crate `qapi` takes the simulated machine for a QEMU: it negotiates, executes, and receives the events.
 
+use crate::daemon::PATIENCE;
 use crate::program::Machine;
 use qapi::{Qmp, Stream, qmp};
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 type Client = Qmp<Stream<BufReader<UnixStream>, UnixStream>>;
 
@@ -38,7 +39,7 @@ fn qapi_negotiates_executes_and_hears_what_it_knows_of_the_five() {
 
     let (mut ost, mut balloon, mut panicked, mut failure, mut bad) = (None, None, None, None, None);
     let mut told_to_panic = false;
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while panicked.is_none() {
         assert!(Instant::now() < deadline, "events are missing");
         // It hears events only while it waits for a reply.

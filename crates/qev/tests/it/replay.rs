@@ -49,9 +49,10 @@ fn several_files_are_played_one_after_the_other_and_records_as_well() {
     let files: Vec<String> = RECORDINGS.iter().map(|name| recording(name)).collect();
     let mut arguments: Vec<&str> = files.iter().map(String::as_str).collect();
     arguments.extend(["--speed", "1000"]);
-    let (_replay, monitor) = served(&scratch, &arguments);
+    let (mut replay, monitor) = served(&scratch, &arguments);
     let output = run(&["watch", "-o", "json", &monitor]);
     let expected: Vec<String> = RECORDINGS.iter().flat_map(|name| events(name)).collect();
+    assert_eq!(replay.status(), 0, "its socket is free");
     // What was watched can be played in its turn.
     let file = scratch.path("records.jsonl");
     std::fs::write(&file, stdout(&output)).unwrap();

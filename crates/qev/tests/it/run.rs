@@ -1,5 +1,6 @@
 //! `qev run` with a stand-in for QEMU: a shell script that speaks just enough QMP on the descriptor that it is given.
 
+use crate::daemon::PATIENCE;
 use crate::program::{Scratch, exists, qev, run, stderr, stdout};
 use qev_qmp::Json;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
@@ -218,7 +219,7 @@ fn who_insists_does_not_wait_for_a_qemu_that_does_not_end() {
     going.until("attached");
     going.signal("-TERM");
     // The first is told to QEMU by its monitor, and of that there is no sign.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + PATIENCE;
     let mut said = String::new();
     while !said.contains("SIGTERM") && std::time::Instant::now() < deadline {
         going.signal("-TERM");
@@ -245,10 +246,8 @@ fn a_qev_that_is_killed_leaves_no_qemu() {
 
 #[test]
 fn a_qemu_that_its_starter_leaves_behind_is_told_to_quit() {
-    let script = format!("( greet; echo up; answer quit; event SHUTDOWN '{{}}' ) & wait -n; {}", "exit 0");
     // The starter ends when the other is up.
-    let script = script.replace("wait -n", "sleep 0.5");
-    let output = run_with(&[], &script);
+    let output = run_with(&[], "read -r up < <(greet; echo up; answer quit; event SHUTDOWN '{}'); exit 0");
     let told = stderr(&output);
     assert!(told.contains("qev: the program has ended and its QEMU has not: telling that to quit\n"), "{told}");
     assert!(told.contains("SHUTDOWN"), "{told}");

@@ -1,6 +1,6 @@
 //! `qev send`: one command, its reply, and an exit code for each way in which there is none.
 
-use crate::program::{Machine, Scratch, qev, run, stderr, stdout, text};
+use crate::program::{Machine, Raw, Scratch, qev, run, stale, stderr, stdout, text};
 use std::os::unix::net::UnixListener;
 
 #[test]
@@ -32,8 +32,8 @@ fn arguments_that_are_none_are_refused_before_anything_is_sent() {
 }
 
 /// What a socket that is none of ours leads to.
-fn check(target: &str, code: i32, expected: &str) {
-    let output = run(&["send", target, "query-status", "--timeout", "1s"]);
+fn check(target: &str, timeout: &str, code: i32, expected: &str) {
+    let output = run(&["send", target, "query-status", "--timeout", timeout]);
     assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
     assert!(stderr(&output).contains(expected), "expected {expected:?} in: {}", stderr(&output));
 }
@@ -41,15 +41,15 @@ fn check(target: &str, code: i32, expected: &str) {
 #[test]
 fn every_way_of_not_getting_in_has_its_exit_code() {
     let scratch = Scratch::new();
-    check(&scratch.path("missing.sock"), 10, "there is no socket at");
+    check(&scratch.path("missing.sock"), "2m", 10, "there is no socket at");
 
-    let stale = scratch.path("stale.sock");
-    drop(UnixListener::bind(&stale).unwrap());
-    check(&stale, 11, "nobody listens");
+    let nobody = scratch.path("stale.sock");
+    stale(&nobody);
+    check(&nobody, "2m", 11, "nobody listens");
 
     let silent = scratch.path("silent.sock");
     let _listener = UnixListener::bind(&silent).unwrap();
-    check(&silent, 14, "no greeting");
+    check(&silent, "1s", 14, "no greeting");
 
     for (name, said, code, expected) in [
         ("hmp.sock", "QEMU 7.2.22 monitor - type 'help' for more information\r\n(qemu) ", 13, "human monitor"),
@@ -63,7 +63,7 @@ fn every_way_of_not_getting_in_has_its_exit_code() {
             // Until the client has left.
             let _ = std::io::copy(&mut stream, &mut std::io::sink());
         });
-        check(&path, code, expected);
+        check(&path, "2m", code, expected);
         server.join().unwrap();
     }
 }
@@ -71,9 +71,9 @@ fn every_way_of_not_getting_in_has_its_exit_code() {
 #[test]
 fn a_monitor_that_another_client_holds_is_said_to_be_held() {
     let machine = Machine::start(&[]);
-    let _held = std::os::unix::net::UnixStream::connect(&machine.monitor).unwrap();
+    let _held = Raw::connect(&machine.monitor);
     // It is this process that holds it.
-    check(&machine.monitor, 12, &format!("held by another client, process {} (", std::process::id()));
+    check(&machine.monitor, "1s", 12, &format!("held by another client, process {} (", std::process::id()));
 }
 
 #[test]
@@ -144,9 +144,10 @@ fn a_command_that_fails_is_not_waited_after() {
 #[test]
 fn an_event_that_does_not_come_is_124_or_4() {
     let machine = Machine::start(&[]);
-    let output = run(&["send", &machine.monitor, "stop", "--wait", "RESUME", "--timeout", "300ms", "-o", "json"]);
+    // Time enough for the reply, on any machine.
+    let output = run(&["send", &machine.monitor, "stop", "--wait", "RESUME", "--timeout", "10s", "-o", "json"]);
     assert_eq!((stdout(&output).as_str(), output.status.code()), ("{}\n", Some(124)));
-    assert_eq!(stderr(&output), "qev: stop was answered, but no RESUME came in 300ms\n");
+    assert_eq!(stderr(&output), "qev: stop was answered, but no RESUME came in 10s\n");
 
     let output = run(&["send", &machine.monitor, "quit", "--wait", "RESUME", "-o", "json"]);
     assert_eq!((stdout(&output).as_str(), output.status.code()), ("{}\n", Some(4)));

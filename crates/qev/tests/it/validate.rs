@@ -2,40 +2,52 @@
 
 use crate::program::{Machine, Running, Scratch, qev, run, stderr, stdout};
 use qev_qmp::Json;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixListener;
 
 const SCHEMA: &str = include_str!("../../../qmp/tests/data/schema-qemu-7.2.22.json");
 
 const STOP: &str = r#"{"event": "STOP"}"#;
 
-/// A recording of a QEMU that was asked for its schema, and then sent these events.
-struct Recorded {
+const GREETING: &str =
+    r#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 0, "major": 99}, "package": ""}, "capabilities": ["oob"]}}"#;
+
+/// A QEMU that tells this schema when it is asked, and then sends events.
+struct StandIn {
     monitor: String,
-    _running: Running,
     _scratch: Scratch,
 }
 
-impl Recorded {
-    fn play(schema: &str, events: &[&str]) -> Recorded {
+impl StandIn {
+    fn start(schema: &str, events: &[&str]) -> StandIn {
         let scratch = Scratch::new();
-        let schema = schema.replace('\n', " ");
-        let greeting = r#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 0, "major": 99}, "package": ""}, "capabilities": ["oob"]}}"#;
-        let mut lines = vec![
-            format!(r#"{{"t": 0, "dir": "<", "msg": {greeting}}}"#),
-            r#"{"t": 0, "dir": ">", "msg": {"execute": "query-qmp-schema"}}"#.to_owned(),
-            format!(r#"{{"t": 0, "dir": "<", "msg": {{"return": {schema}}}}}"#),
-        ];
-        lines.extend(events.iter().map(|event| format!(r#"{{"t": 0.1, "dir": "<", "msg": {event}}}"#)));
-        let file = scratch.path("recording.jsonl");
-        std::fs::write(&file, lines.join("\n") + "\n").unwrap();
         let monitor = scratch.path("vm1.sock");
-        let running = Running::until_told(qev(&["replay", &file, "--qmp", &monitor]), 1);
-        Recorded { monitor, _running: running, _scratch: scratch }
+        let listener = UnixListener::bind(&monitor).unwrap();
+        let schema = schema.replace('\n', " ");
+        let events: Vec<String> = events.iter().map(|event| format!("{event}\r\n")).collect();
+        // It serves one client, until that leaves.
+        std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            stream.write_all(format!("{GREETING}\r\n").as_bytes()).unwrap();
+            for line in BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok) {
+                let id = line.split("\"id\": ").nth(1).unwrap().trim_end_matches('}');
+                let is_asked = line.contains("query-qmp-schema");
+                let answer = if is_asked { schema.as_str() } else { "{}" };
+                let mut words = format!("{{\"return\": {answer}, \"id\": {id}}}\r\n");
+                if is_asked {
+                    words.push_str(&events.concat());
+                }
+                // Who has seen enough may be gone.
+                let _ = stream.write_all(words.as_bytes());
+            }
+        });
+        StandIn { monitor, _scratch: scratch }
     }
 }
 
 #[test]
 fn where_an_event_departs_is_said_and_stands_in_its_record() {
-    let machine = Recorded::play(
+    let machine = StandIn::start(
         SCHEMA,
         &[
             r#"{"event": "STOP"}"#,
@@ -81,16 +93,16 @@ fn a_machine_that_does_not_tell_its_schema_is_watched_all_the_same() {
 
 #[test]
 fn the_catalogue_is_compared_with_a_qemu() {
-    let output = run(&["explain", "--check", &Recorded::play(SCHEMA, &[STOP]).monitor]);
+    let output = run(&["explain", "--check", &StandIn::start(SCHEMA, &[STOP]).monitor]);
     assert_eq!((output.status.code(), &*stdout(&output)), (Some(0), ""), "{}", stderr(&output));
     assert!(stderr(&output).contains("QEMU 99.0.0 has 52 events; the catalogue lacks 0 things of theirs"));
 
     let tomorrow = SCHEMA.replace(r#""name": "STOP""#, r#""name": "HALT""#);
-    let machine = Recorded::play(&tomorrow, &[STOP]);
+    let machine = StandIn::start(&tomorrow, &[STOP]);
     let output = run(&["explain", "--check", &machine.monitor]);
     assert_eq!((output.status.code(), &*stdout(&output)), (Some(1), "HALT: the catalogue lacks the event\n"));
 
-    let output = run(&["explain", "--check", &Recorded::play("[7, {}]", &[STOP]).monitor, "-o", "json"]);
+    let output = run(&["explain", "--check", &StandIn::start("[7, {}]", &[STOP]).monitor, "-o", "json"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("expected a list of entities with events"), "{}", stderr(&output));
 }

@@ -1,6 +1,6 @@
 //! `qev wait`: it listens first, then runs the command, then waits; and how it ends says what happened.
 
-use crate::program::{Machine, Running, Scratch, exists, qev, run, stderr, stdout, text};
+use crate::program::{Machine, Running, Scratch, exists, qev, run, stale, stderr, stdout, text};
 use qev_qmp::Json;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
@@ -110,7 +110,7 @@ fn a_socket_that_is_not_there_yet_is_waited_for() {
     let scratch = Scratch::new();
     let (monitor, guest) = (scratch.path("vm1.sock"), scratch.path("guest.sock"));
     // A stale one is as good as none.
-    drop(UnixListener::bind(&monitor).unwrap());
+    stale(&monitor);
     // The guest's socket is made after the monitor's; `-n 0` waits for no more than that it is there.
     let script = format!("'{QEV}' wait '{guest}' '*' -n 0 && '{QEV}' send '{guest}' emit '{{\"event\": \"STOP\"}}'");
     let mut command = qev(&["wait", &monitor, "STOP", "-o", "json", "--", "sh", "-c", &script]);
@@ -129,21 +129,22 @@ fn a_socket_that_is_not_there_yet_is_waited_for() {
 #[test]
 fn time_that_is_over_is_124_and_says_what_did_not_happen() {
     let machine = Machine::start(&[]);
-    let output = run(&["wait", &machine.monitor, "A", "B_*", "--timeout", "0.2"]);
+    // Time enough to be connected, on any machine.
+    let output = run(&["wait", &machine.monitor, "A", "B_*", "--timeout", "10.0"]);
     assert_eq!(output.status.code(), Some(124));
-    assert_eq!(stderr(&output), "qev: timed out after 200ms, before A or B_* came\n");
+    assert_eq!(stderr(&output), "qev: timed out after 10s, before A or B_* came\n");
 
     let scratch = Scratch::new();
-    let output = run(&["wait", &scratch.path("missing.sock"), "A", "--timeout", "200ms"]);
+    let output = run(&["wait", &scratch.path("missing.sock"), "A", "--timeout", "2s"]);
     assert_eq!(output.status.code(), Some(124));
-    assert!(stderr(&output).contains("timed out after 200ms: there is no socket at"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("timed out after 2s: there is no socket at"), "{}", stderr(&output));
 }
 
 #[test]
 fn a_command_that_takes_too_long_is_ended() {
     let machine = Machine::start(&[]);
     let script = "echo $$; exec sleep 1000";
-    let output = run(&["wait", &machine.monitor, "STOP", "--timeout", "1s", "--", "sh", "-c", script]);
+    let output = run(&["wait", &machine.monitor, "STOP", "--timeout", "10s", "--", "sh", "-c", script]);
     assert_eq!(output.status.code(), Some(124));
     assert!(stderr(&output).contains("the command had not ended; ending it"), "{}", stderr(&output));
     assert!(!exists(&format!("/proc/{}", stdout(&output).trim())));

@@ -2,13 +2,18 @@
 
 use super::*;
 use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A folder that looks like `/proc`.
 struct Proc(PathBuf);
 
 impl Proc {
     fn new(test: &str) -> Proc {
-        Proc(std::env::temp_dir().join(format!("qev-proc-{test}-{}", std::process::id())))
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("qev-proc-{test}-{}-{count}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Proc(path)
     }
 
     fn add(&self, pid: u32, exe: &str, line: &str) {
@@ -30,7 +35,7 @@ const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
 /// Name, manager, why and line of the one QEMU that has this command line.
 async fn check(line: &str, ours: &Ours, manager: Option<Manager>, why: &str, attach: Option<&str>) {
-    let proc = Proc::new(&format!("{:x}", line.len()));
+    let proc = Proc::new("one");
     proc.add(7, "/nowhere/qemu-system-x86_64", line);
     let reports = report(all(&proc.0), ours).await;
     assert_eq!(reports.len(), 1, "{line}");

@@ -162,6 +162,7 @@ mod tests {
     #[test]
     fn patterns_find_what_there_is_and_say_where_more_may_appear() {
         let folder = Folder(std::env::temp_dir().join(format!("qev-paths-{}", std::process::id())));
+        let _ = std::fs::remove_dir_all(&folder.0);
         let root = &folder.0;
         for file in ["a/1.sock", "a/2.sock", "a/.3.sock", "a/4.log", "b/1.sock", "c"] {
             let file = root.join(file);

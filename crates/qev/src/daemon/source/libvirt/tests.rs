@@ -10,7 +10,6 @@ use qev_journal::{Journal, Options, Query};
 use qev_record::Kind;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::watch;
@@ -40,12 +39,15 @@ impl Lab {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("qev-libvirt-{}-{count}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
         let program = folder.join("virsh");
-        fs::write(&program, STAND_IN).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        // Written by a program of its own: a file that is open for writing cannot be run, and what this process has open
+        // lives on for a moment in every program that another test starts.
+        let mut write = std::process::Command::new("sh");
+        write.args(["-c", r#"printf %s "$1" >"$0/virsh" && chmod 755 "$0/virsh" && mkfifo "$0/events""#]);
+        assert!(write.arg(&folder).arg(STAND_IN).status().unwrap().success());
         fs::write(folder.join("running"), running).unwrap();
-        assert!(std::process::Command::new("mkfifo").arg(folder.join("events")).status().unwrap().success());
         Lab::follow(folder, &program.display().to_string(), "test:///default")
     }
 
