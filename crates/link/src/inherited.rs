@@ -156,6 +156,7 @@ mod tests {
         let file = std::fs::File::open("/dev/null").unwrap();
         assert!(matches!(stream(left_open(&file)), Err(NotInherited::NotASocket)));
         let path = std::env::temp_dir().join(format!("qev-inherited-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(stream(left_open(&listener)), Err(NotInherited::Listener)));

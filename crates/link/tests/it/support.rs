@@ -5,6 +5,7 @@ use qev_link::{Access, Peer, Share};
 use qev_link::{Client, Clock, Commands, ConnectOptions, EventItem, Events, MonitorOptions, Server};
 use qev_qmp::event::OtherEvent;
 use qev_qmp::{Dialect, Event, Greeting, Object, QemuVersion, Timestamp, Value};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -143,6 +144,15 @@ pub(crate) async fn heard(events: &mut Events, count: usize) -> Vec<String> {
     heard
 }
 
+/// How many files all stories together may have open. As many as there may be are asked for: a shell's usual limit is 1024.
+pub(crate) fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX).min(8192);
+    let current = limit.current.unwrap_or(u64::MAX).max(most);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limit }).unwrap();
+    current.try_into().unwrap()
+}
+
 /// A folder that is gone when the story is over.
 pub(crate) struct Folder(PathBuf);
 
@@ -151,6 +161,8 @@ impl Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("qev-link-{}-{number}", std::process::id()));
+        // A process of the same number may have been killed before it could remove its own.
+        let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir(&path).unwrap();
         Folder(path)
     }
