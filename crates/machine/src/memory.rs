@@ -118,13 +118,13 @@ impl MachineMemory {
         let memdev = properties.memdev.ok_or_else(|| QmpError::generic("'memdev' property must be set"))?;
         let size = self.backend(&memdev).map(|backend| backend.size).ok_or_else(|| missing("memdev"))?;
         let address = self.free_address(properties.address, size)?;
-        if self.is_busy(&memdev) {
-            return Err(QmpError::generic(format!("can't use already busy memdev: {memdev}")));
-        }
         if properties.node > 0 {
             let desc =
                 format!("'DIMM property node has value {}' which exceeds the number of numa nodes: 1", properties.node);
             return Err(QmpError::generic(desc));
+        }
+        if self.is_busy(&memdev) {
+            return Err(QmpError::generic(format!("can't use already busy memdev: {memdev}")));
         }
         let dimm = Dimm { id: options.id, path, memdev, size, address, there_at_boot: false };
         if let Some(slot) = self.slots.get_mut(number) {

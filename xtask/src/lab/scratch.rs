@@ -5,13 +5,14 @@
 //! run does.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::error::{Context, Error};
+use crate::error::Error;
 
 const NAME: &str = "qev-lab-";
 
@@ -37,13 +38,19 @@ impl Scratch {
     fn within(parent: &Path) -> Result<Self, Error> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         remove_left_behind(parent);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = parent.join(format!("{NAME}{}-{count}", process::id()));
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&folder)
-            .context(|| format!("cannot make {}; is TMPDIR a folder that may be written to?", folder.display()))?;
-        Ok(Self { folder })
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let folder = parent.join(format!("{NAME}{}-{count}", process::id()));
+            match fs::DirBuilder::new().mode(0o700).create(&folder) {
+                Ok(()) => return Ok(Self { folder }),
+                // Left behind a moment ago by one that had our number, or in use in another container.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    let what = format!("cannot make {}; is TMPDIR a folder that may be written to?", folder.display());
+                    return Err(Error::because(what, error));
+                }
+            }
+        }
     }
 
     /// The folder itself.
@@ -116,6 +123,20 @@ mod tests {
         drop(one);
         assert!(!path.exists());
         assert!(two.path().exists());
+    }
+
+    #[test]
+    fn a_folder_that_is_there_already_is_left_alone() {
+        let parent = Scratch::new().unwrap();
+        let first = Scratch::within(parent.path()).unwrap();
+        let count: u32 = first.path().display().to_string().rsplit('-').next().unwrap().parse().unwrap();
+        // Other tests count on meanwhile: whichever number is next is taken.
+        let taken = (count + 1..count + 100).map(|next| parent.file(&format!("{NAME}{}-{next}", process::id())));
+        taken.for_each(|folder| fs::create_dir(folder).unwrap());
+        let next = Scratch::within(parent.path()).unwrap();
+        assert!(fs::read_dir(next.path()).unwrap().next().is_none());
+        drop(next);
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 100);
     }
 
     #[test]

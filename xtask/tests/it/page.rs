@@ -27,8 +27,10 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn qev(arguments: &[&str]) -> Running {
+fn qev(scratch: &Scratch, arguments: &[&str]) -> Running {
     let mut command = process::bound_to_us(&workspace::qev_program().unwrap()).unwrap();
+    // Where a machine that is killed leaves its disks.
+    command.env("TMPDIR", scratch.path());
     Running::start(
         {
             command.args(arguments);
@@ -89,14 +91,15 @@ fn the_page_shows_in_a_browser_what_the_journal_has() {
     let address = printed(&["page", "--state-dir", text(&state)]);
 
     let simulate = ["simulate", "--dial", text(&attach)];
-    let plays = |name: &str| qev(&[&simulate[..], &["--name", name, "--scenario", name]].concat());
+    let plays = |name: &str| qev(&scratch, &[&simulate[..], &["--name", name, "--scenario", name]].concat());
     let _playing = ["dying-disk", "calm-day", "crashing-guest", "memory-that-will-not-unplug"].map(plays);
     let hands = |name: &str| scratch.socket(name).unwrap();
     let (steady, hostile) = (hands("steady.sock"), hands("hostile.sock"));
-    let _steady = qev(&[&simulate[..], &["--name", "steady", "--balloon", "--guest", text(&steady)]].concat());
+    let _steady =
+        qev(&scratch, &[&simulate[..], &["--name", "steady", "--balloon", "--guest", text(&steady)]].concat());
     let long = "<b>".repeat(21_845);
-    let _long = qev(&[&simulate[..], &["--name", &long]].concat());
-    let _hostile = qev(&[&simulate[..], &["--name", HOSTILE, "--guest", text(&hostile)]].concat());
+    let _long = qev(&scratch, &[&simulate[..], &["--name", &long]].concat());
+    let _hostile = qev(&scratch, &[&simulate[..], &["--name", HOSTILE, "--guest", text(&hostile)]].concat());
 
     let mut options = Options::for_the_five_events();
     let chardev = format!("socket,id=qev,path={},reconnect=1", text(&attach));

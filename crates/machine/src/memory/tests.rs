@@ -68,6 +68,7 @@ fn addresses_that_can_not_be_are_refused_in_qemus_words() {
         ("m1", ("slot", 2), "slot 2 is busy"),
         ("m1", ("slot", -2), "invalid slot number -2, valid range is [0-3]"),
         ("m1", ("addr", 0), "can't use already busy memdev: m1"),
+        ("m1", ("node", 1), "'DIMM property node has value 1' which exceeds the number of numa nodes: 1"),
         ("m2", ("node", 1), "'DIMM property node has value 1' which exceeds the number of numa nodes: 1"),
     ] {
         let (name, value) = more;

@@ -81,9 +81,16 @@ impl Images {
         if images.is_empty() {
             return Ok(None);
         }
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("qev-simulate-{}-{count}", std::process::id()));
-        std::fs::create_dir(&folder)?;
+        let folder = loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let folder = std::env::temp_dir().join(format!("qev-simulate-{}-{count}", std::process::id()));
+            match std::fs::create_dir(&folder) {
+                Ok(()) => break folder,
+                // A process that had our number was killed: its folder is not ours to use.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        };
         let made = Images { folder };
         for image in images {
             File::create_new(made.folder.join(&image.name))?.set_len(image.size)?;
