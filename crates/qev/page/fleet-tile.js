@@ -19,9 +19,11 @@ export function keyOf(machine) {
 }
 
 /**
- * The last hour, a bar a minute. Heights grow with the logarithm: one event is seen beside a thousand.
+ * The last hour, a bar a minute: a path for each severity. Heights grow with the logarithm: one event is seen beside a
+ * thousand.
  *
  * @param {Machine} machine
+ * @returns {{paths: Map<string, string>, sum: number}}
  */
 function bars(machine) {
   const counts = machine.histogram?.counts ?? [];
@@ -40,46 +42,87 @@ function bars(machine) {
     const height = tall(n).toFixed(1);
     paths.set(severity, `${paths.get(severity) ?? ""}M${minute + 0.1} ${HEIGHT}v-${height}h.8v${height}z`);
   }
-  return element(
-    "span",
-    { class: "tile-bars", role: "img", "aria-label": `${counted(sum, "record")} in the last hour` },
-    drawn(
-      "svg",
-      { viewBox: `0 0 ${MINUTES} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-      SEVERITIES.map((severity) => paths.has(severity) && drawn("path", { d: paths.get(severity), class: `bar ${severityClass(severity)}` })),
-    ),
-  );
+  return { paths, sum };
 }
 
-/**
- * @param {HTMLElement} tile filled anew
- * @param {Machine} machine
- * @param {boolean} shared whether others have its name
- * @param {number} now
- */
-export function drawTile(tile, machine, shared, now) {
-  const severity = machine.severity ?? "debug";
-  const mention = rank(severity) >= rank("warning") ? (machine.worst ?? machine.last) : (machine.last ?? machine.worst);
-  const state = machine.state === "attached" ? looks(machine.latest?.run_state ?? machine.run_state) : "away";
-  tile.className = `tile ${severityClass(severity)}`;
-  tile.replaceChildren(
-    element(
-      "a",
-      { class: "tile-link", href: machineLink(machine, shared), "aria-label": `${label(machine.machine)}: ${label(stateWords(machine))}` },
-      element("span", { class: "tile-name" }, foreign(machine.machine, 60)),
-      element("span", { class: `tile-state state-${state}` }, foreign(stateWords(machine), 40)),
-    ),
-    element(
-      "p",
-      { class: "tile-sentence" },
-      mention ? foreign(mention.summary, 140) : machine.note ? foreign(machine.note, 140) : "nothing happened in the last hour",
-    ),
-    element(
-      "p",
-      { class: "tile-foot" },
-      machine.severity ? severityMark(machine.severity) : element("span", { class: "mark" }, "quiet"),
-      bars(machine),
-      mention ? element("time", { datetime: mention.received }, ago(Date.parse(mention.received), now)) : "",
-    ),
-  );
+/** A tile. What it says is changed where it is, so whoever stands on it with the keyboard stays there. */
+export class FleetTile {
+  constructor() {
+    this.name = element("span", { class: "tile-name" });
+    this.state = element("span");
+    this.link = element("a", { class: "tile-link" }, this.name, this.state);
+    this.sentence = element("p", { class: "tile-sentence" });
+    this.mark = element("span", { class: "mark" });
+    this.drawing = drawn("svg", { viewBox: `0 0 ${MINUTES} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" });
+    this.bars = element("span", { class: "tile-bars", role: "img" }, this.drawing);
+    this.time = element("time");
+    this.element = element("li", null, this.link, this.sentence, element("p", { class: "tile-foot" }, this.mark, this.bars, this.time));
+    /** @type {Map<string, string>} what its parts say */
+    this.said = new Map();
+  }
+
+  /**
+   * @param {{left: number, top: number}} place
+   * @param {{width: number, height: number}} size
+   * @param {number} which from 1
+   * @param {number} all
+   */
+  place({ left, top }, { width, height }, which, all) {
+    this.#tell("place", `${left} ${top} ${width} ${height}`, () => {
+      const { style } = this.element;
+      style.left = `${left}px`;
+      style.top = `${top}px`;
+      style.width = `${width}px`;
+      style.height = `${height}px`;
+    });
+    this.#tell("which", `${which} ${all}`, () => {
+      this.element.setAttribute("aria-posinset", String(which));
+      this.element.setAttribute("aria-setsize", String(all));
+    });
+  }
+
+  /**
+   * @param {Machine} machine
+   * @param {boolean} shared whether others have its name
+   * @param {number} now
+   */
+  draw(machine, shared, now) {
+    const severity = machine.severity ?? "debug";
+    const mention = rank(severity) >= rank("warning") ? (machine.worst ?? machine.last) : (machine.last ?? machine.worst);
+    const state = machine.state === "attached" ? looks(machine.latest?.run_state ?? machine.run_state) : "away";
+    const words = stateWords(machine);
+    const summary = mention?.summary ?? machine.note;
+    const { paths, sum } = bars(machine);
+    this.#tell("class", `tile ${severityClass(severity)}`, (name) => (this.element.className = name));
+    this.#tell("link", machineLink(machine, shared), (address) => this.link.setAttribute("href", address));
+    this.#tell("label", `${label(machine.machine)}: ${label(words)}`, (name) => this.link.setAttribute("aria-label", name));
+    this.#tell("name", machine.machine, (name) => this.name.replaceChildren(foreign(name, 60)));
+    this.#tell("look", `tile-state state-${state}`, (name) => (this.state.className = name));
+    this.#tell("state", words, () => this.state.replaceChildren(foreign(words, 40)));
+    this.#tell("sentence", `${summary}`, () => this.sentence.replaceChildren(summary === undefined ? "nothing happened in the last hour" : foreign(summary, 140)));
+    this.#tell("mark", machine.severity ?? "", () => {
+      const mark = machine.severity ? severityMark(machine.severity) : element("span", { class: "mark" }, "quiet");
+      this.mark.replaceWith(mark);
+      this.mark = mark;
+    });
+    this.#tell("sum", `${counted(sum, "record")} in the last hour`, (name) => this.bars.setAttribute("aria-label", name));
+    this.#tell("bars", JSON.stringify([...paths]), () =>
+      this.drawing.replaceChildren(...SEVERITIES.filter((each) => paths.has(each)).map((each) => drawn("path", { d: paths.get(each), class: `bar ${severityClass(each)}` }))),
+    );
+    this.#tell("received", mention?.received ?? "", (received) => this.time.setAttribute("datetime", received));
+    this.#tell("ago", mention ? ago(Date.parse(mention.received), now) : "", (text) => (this.time.textContent = text));
+  }
+
+  /**
+   * Says something, unless it says that already.
+   *
+   * @param {string} part
+   * @param {string} words
+   * @param {(words: string) => void} say
+   */
+  #tell(part, words, say) {
+    if (this.said.get(part) === words) return;
+    this.said.set(part, words);
+    say(words);
+  }
 }

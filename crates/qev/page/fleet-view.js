@@ -4,13 +4,12 @@
  */
 
 import { machines } from "./api.js";
-import { drawTile, keyOf } from "./fleet-tile.js";
-import { keepingFocus } from "./focus.js";
 import { counted, grouped } from "./numbers.js";
 import { SEVERITIES, rank, shape, worse } from "./severity.js";
 import { stateWords } from "./state-words.js";
 import { Stream } from "./stream.js";
 import { element } from "./text.js";
+import { Tiles } from "./tiles.js";
 
 /** @typedef {import("./machine-types.js").Machine} Machine */
 /** @typedef {import("./view.js").Shell} Shell */
@@ -20,22 +19,18 @@ import { element } from "./text.js";
 const EVERY = 4000;
 const SHARE = 15;
 
-/** Tiles that are drawn at once; the others follow while the browser has nothing else to do. */
-const AT_ONCE = 120;
-
 /** @implements {View} */
 export class FleetView {
   title = "Fleet";
   /** @type {Machine[]} */
   #machines = [];
-  /** @type {Map<string, {tile: HTMLElement, said: string}>} */
-  #tiles = new Map();
+  /** @type {Map<string, Machine[]>} those that have this name */
+  #named = new Map();
   /** @type {Stream | undefined} */
   #stream;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #ended = new AbortController();
-  #drawing = 0;
 
   /** @param {Shell} shell @param {URLSearchParams} address */
   constructor(shell, address) {
@@ -50,18 +45,18 @@ export class FleetView {
     });
     this.find.value = address.get("find") ?? "";
     this.words = element("p", { class: "fleet-words", "aria-live": "off" }, "…");
-    this.tiles = element("ul", { class: "tiles", "aria-label": "Machines, the worst first" });
+    this.tiles = new Tiles((name) => (this.#named.get(name)?.length ?? 0) > 1);
     this.element = element(
       "div",
       { class: "fleet" },
       element("h1", null, "Fleet"),
       element("form", { class: "filters", role: "search", submit: (/** @type {Event} */ event) => event.preventDefault() }, element("label", { for: "find" }, "Find"), this.find, this.words),
-      this.tiles,
+      this.tiles.element,
     );
     this.keys = [
       { keys: "/", does: "find a machine", act: () => this.find.focus() },
-      { keys: "j", does: "next machine", act: () => this.#move(1) },
-      { keys: "k", does: "machine before", act: () => this.#move(-1) },
+      { keys: "j", does: "next machine", act: () => this.tiles.move(1) },
+      { keys: "k", does: "machine before", act: () => this.tiles.move(-1) },
     ];
     void this.#begin();
   }
@@ -69,7 +64,7 @@ export class FleetView {
   end() {
     this.#ended.abort();
     clearTimeout(this.#timer);
-    cancelAnimationFrame(this.#drawing);
+    this.tiles.end();
     this.#stream?.end();
   }
 
@@ -96,7 +91,13 @@ export class FleetView {
     const begin = performance.now();
     const answer = await machines(undefined, this.#ended.signal);
     this.#machines = answer.machines;
-    this.#draw();
+    this.#named = new Map();
+    for (const machine of this.#machines) {
+      const namesakes = this.#named.get(machine.machine);
+      if (namesakes) namesakes.push(machine);
+      else this.#named.set(machine.machine, [machine]);
+    }
+    this.#found(false);
     this.#soon(Math.max(EVERY, (performance.now() - begin) * SHARE));
     return answer.last;
   }
@@ -117,77 +118,27 @@ export class FleetView {
    * @param {import("./record.js").LogRecord} record
    */
   #happened(record) {
-    const machine = this.#machines.find((each) => each.machine === record.machine && (each.session ?? record.session) === record.session);
-    const known = machine && this.#tiles.get(keyOf(machine));
-    if (!machine || !known) {
+    const machine = this.#named.get(record.machine)?.find((each) => (each.session ?? record.session) === record.session);
+    if (!machine) {
       this.#soon(500);
       return;
     }
     machine.severity = worse(machine.severity, record.severity);
     machine.last = record;
     if (rank(record.severity) >= rank(machine.worst?.severity)) machine.worst = record;
-    known.said = "";
-    this.#fill(machine);
+    this.tiles.draw(machine);
     if (record.kind !== "event") this.#soon(500);
   }
 
-  /** @param {Machine} machine */
-  #fill(machine) {
-    const key = keyOf(machine);
-    const said = JSON.stringify([machine.state, machine.run_state, machine.latest?.run_state, machine.severity, machine.worst, machine.last, machine.histogram, machine.note]);
-    const known = this.#tiles.get(key) ?? { tile: element("li"), said: "" };
-    this.#tiles.set(key, known);
-    if (known.said !== said) {
-      known.said = said;
-      keepingFocus(".tile", () => drawTile(known.tile, machine, (this.#names.get(machine.machine) ?? 0) > 1, Date.now()));
-    }
-    return known.tile;
-  }
-
-  /** @type {Map<string, number>} how many have this name */
-  #names = new Map();
-
-  #draw() {
-    this.#names = new Map();
-    for (const { machine } of this.#machines) this.#names.set(machine, (this.#names.get(machine) ?? 0) + 1);
-    const there = new Set(this.#machines.map(keyOf));
-    for (const [key, { tile }] of this.#tiles) {
-      if (there.has(key)) continue;
-      tile.remove();
-      this.#tiles.delete(key);
-    }
-    cancelAnimationFrame(this.#drawing);
-    this.#place(0, AT_ONCE);
-    this.#found(false);
-  }
-
-  /** Puts tiles where they belong, some in each frame. @param {number} from @param {number} count */
-  #place(from, count) {
-    const part = this.#machines.slice(from, from + count);
-    part.forEach((machine, index) => {
-      const tile = this.#fill(machine);
-      const stands = this.tiles.children[from + index];
-      if (stands !== tile) keepingFocus(".tile", () => this.tiles.insertBefore(tile, stands ?? null));
-    });
-    if (from + count < this.#machines.length) this.#drawing = requestAnimationFrame(() => this.#place(from + count, AT_ONCE));
-    else if (this.find.value !== "") this.#found(false);
-  }
-
-  /** Hides what is not looked for. */
+  /** Shows what is looked for. */
   #found(typed = true) {
     const wanted = this.find.value.trim().toLowerCase();
-    let shown = 0;
-    for (const machine of this.#machines) {
-      const text = `${machine.machine}\n${stateWords(machine)}\n${machine.severity ?? ""}\n${machine.worst?.summary ?? ""}\n${machine.last?.summary ?? ""}`;
-      const fits = wanted === "" || text.toLowerCase().includes(wanted);
-      if (fits) shown += 1;
-      const tile = this.#tiles.get(keyOf(machine))?.tile;
-      if (tile) tile.hidden = !fits;
-    }
-    this.#say(shown);
+    const found = wanted === "" ? this.#machines : this.#machines.filter((machine) => textOf(machine).includes(wanted));
+    this.tiles.show(found);
+    this.#say(found.length);
     if (typed) {
       history.replaceState(null, "", wanted === "" ? "#/fleet" : `#/fleet?${new URLSearchParams({ find: wanted })}`);
-      this.shell.announce(counted(shown, "machine"));
+      this.shell.announce(counted(found.length, "machine"));
     }
   }
 
@@ -203,12 +154,13 @@ export class FleetView {
     const which = shown === all ? counted(all, "machine") : `${grouped(shown)} of ${counted(all, "machine")}`;
     this.words.textContent = all === 0 ? "No machine yet. “qev attach-args” prints what a QEMU needs to come here by itself." : [which, `${grouped(attached)} attached`, ...parts].join(" · ");
   }
+}
 
-  /** @param {1 | -1} step */
-  #move(step) {
-    const tiles = /** @type {HTMLElement[]} */ ([...this.tiles.children]).filter((tile) => tile instanceof HTMLElement && !tile.hidden);
-    const at = tiles.findIndex((tile) => tile.contains(document.activeElement));
-    const next = tiles[at < 0 ? 0 : at + step];
-    next?.querySelector("a")?.focus();
-  }
+/**
+ * What is searched of a machine.
+ *
+ * @param {Machine} machine
+ */
+function textOf(machine) {
+  return `${machine.machine}\n${stateWords(machine)}\n${machine.severity ?? ""}\n${machine.worst?.summary ?? ""}\n${machine.last?.summary ?? ""}`.toLowerCase();
 }

@@ -268,6 +268,38 @@ test("what has the focus keeps it while things change around it", async () => {
   await page.close();
 });
 
+test("of thousands of machines those in sight are drawn, and each can be reached", async () => {
+  const many = 3000;
+  const machines = Array.from({ length: many }, (_, index) => ({ machine: `m${String(index).padStart(4, "0")}`, state: "attached", since: "2026-01-01T00:00:00Z", run_state: "running" }));
+  const asked = "**/api/v1/machines";
+  await context.route(asked, (route) => route.fulfill({ json: { machines, last: last() } }));
+  const page = await openPage(context, "#/fleet");
+  await live(page);
+  const tiles = page.locator(".tile");
+  await tiles.first().waitFor();
+  const focused = () => page.evaluate(() => {
+    const tile = document.activeElement?.closest(".tile");
+    const box = tile?.getBoundingClientRect();
+    return { name: tile?.querySelector(".tile-name")?.textContent, isInSight: box !== undefined && box.top >= 0 && box.bottom <= innerHeight };
+  });
+  assert.ok((await tiles.count()) < 200);
+  assert.equal(await tiles.first().getAttribute("aria-setsize"), String(many));
+  for (let key = 0; key < 60; key += 1) await page.keyboard.press("j");
+  assert.deepEqual(await focused(), { name: "m0059", isInSight: true });
+  // At the other end there is the last one; what has the focus keeps it, and goes on from there.
+  await page.evaluate(() => scrollTo({ top: document.documentElement.scrollHeight }));
+  await page.locator(`.tile[aria-posinset="${many}"]`, { hasText: "m2999" }).waitFor();
+  assert.deepEqual(await focused(), { name: "m0059", isInSight: false });
+  assert.ok((await tiles.count()) < 200);
+  await page.keyboard.press("k");
+  assert.deepEqual(await focused(), { name: "m0058", isInSight: true });
+  await page.getByLabel("Find").fill("m1234");
+  await page.locator('.tile[aria-setsize="1"]', { hasText: "m1234" }).waitFor();
+  assert.equal(await tiles.count(), 1);
+  await page.close();
+  await context.unroute(asked);
+});
+
 test("what a guest wrote stays text, however it is written", async () => {
   const evil = '<img src=x onerror="document.title=1"><script>document.title=1</script>\u202Etxt\u001b]0;owned\u0007';
   const long = "<b>".repeat(21_845);

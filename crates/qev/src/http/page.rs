@@ -60,6 +60,8 @@ const FILES: &[File] = &[
     file!("text.js", JS),
     file!("theme-choice.js", JS),
     file!("theme.js", JS),
+    file!("tiles.js", JS),
+    file!("tiling.js", JS),
     file!("time.js", JS),
 ];
 
