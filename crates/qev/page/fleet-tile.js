@@ -3,6 +3,7 @@
 import { machineLink } from "./links.js";
 import { counted } from "./numbers.js";
 import { severityMark } from "./record-row.js";
+import { Said } from "./said.js";
 import { SEVERITIES, rank, severityClass, worse } from "./severity.js";
 import { looks, stateWords } from "./state-words.js";
 import { drawn, element, foreign, label } from "./text.js";
@@ -57,8 +58,7 @@ export class FleetTile {
     this.bars = element("span", { class: "tile-bars", role: "img" }, this.drawing);
     this.time = element("time");
     this.element = element("li", null, this.link, this.sentence, element("p", { class: "tile-foot" }, this.mark, this.bars, this.time));
-    /** @type {Map<string, string>} what its parts say */
-    this.said = new Map();
+    this.said = new Said();
   }
 
   /**
@@ -68,14 +68,14 @@ export class FleetTile {
    * @param {number} all
    */
   place({ left, top }, { width, height }, which, all) {
-    this.#tell("place", `${left} ${top} ${width} ${height}`, () => {
+    this.said.tell("place", `${left} ${top} ${width} ${height}`, () => {
       const { style } = this.element;
       style.left = `${left}px`;
       style.top = `${top}px`;
       style.width = `${width}px`;
       style.height = `${height}px`;
     });
-    this.#tell("which", `${which} ${all}`, () => {
+    this.said.tell("which", `${which} ${all}`, () => {
       this.element.setAttribute("aria-posinset", String(which));
       this.element.setAttribute("aria-setsize", String(all));
     });
@@ -93,36 +93,23 @@ export class FleetTile {
     const words = stateWords(machine);
     const summary = mention?.summary ?? machine.note;
     const { paths, sum } = bars(machine);
-    this.#tell("class", `tile ${severityClass(severity)}`, (name) => (this.element.className = name));
-    this.#tell("link", machineLink(machine, shared), (address) => this.link.setAttribute("href", address));
-    this.#tell("label", `${label(machine.machine)}: ${label(words)}`, (name) => this.link.setAttribute("aria-label", name));
-    this.#tell("name", machine.machine, (name) => this.name.replaceChildren(foreign(name, 60)));
-    this.#tell("look", `tile-state state-${state}`, (name) => (this.state.className = name));
-    this.#tell("state", words, () => this.state.replaceChildren(foreign(words, 40)));
-    this.#tell("sentence", `${summary}`, () => this.sentence.replaceChildren(summary === undefined ? "nothing happened in the last hour" : foreign(summary, 140)));
-    this.#tell("mark", machine.severity ?? "", () => {
+    this.said.tell("class", `tile ${severityClass(severity)}`, (name) => (this.element.className = name));
+    this.said.tell("link", machineLink(machine, shared), (address) => this.link.setAttribute("href", address));
+    this.said.tell("label", `${label(machine.machine)}: ${label(words)}`, (name) => this.link.setAttribute("aria-label", name));
+    this.said.tell("name", machine.machine, (name) => this.name.replaceChildren(foreign(name, 60)));
+    this.said.tell("look", `tile-state state-${state}`, (name) => (this.state.className = name));
+    this.said.tell("state", words, () => this.state.replaceChildren(foreign(words, 40)));
+    this.said.tell("sentence", `${summary}`, () => this.sentence.replaceChildren(summary === undefined ? "nothing happened in the last hour" : foreign(summary, 140)));
+    this.said.tell("mark", machine.severity ?? "", () => {
       const mark = machine.severity ? severityMark(machine.severity) : element("span", { class: "mark" }, "quiet");
       this.mark.replaceWith(mark);
       this.mark = mark;
     });
-    this.#tell("sum", `${counted(sum, "record")} in the last hour`, (name) => this.bars.setAttribute("aria-label", name));
-    this.#tell("bars", JSON.stringify([...paths]), () =>
+    this.said.tell("sum", `${counted(sum, "record")} in the last hour`, (name) => this.bars.setAttribute("aria-label", name));
+    this.said.tell("bars", JSON.stringify([...paths]), () =>
       this.drawing.replaceChildren(...SEVERITIES.filter((each) => paths.has(each)).map((each) => drawn("path", { d: paths.get(each), class: `bar ${severityClass(each)}` }))),
     );
-    this.#tell("received", mention?.received ?? "", (received) => this.time.setAttribute("datetime", received));
-    this.#tell("ago", mention ? ago(Date.parse(mention.received), now) : "", (text) => (this.time.textContent = text));
-  }
-
-  /**
-   * Says something, unless it says that already.
-   *
-   * @param {string} part
-   * @param {string} words
-   * @param {(words: string) => void} say
-   */
-  #tell(part, words, say) {
-    if (this.said.get(part) === words) return;
-    this.said.set(part, words);
-    say(words);
+    this.said.tell("received", mention?.received ?? "", (received) => this.time.setAttribute("datetime", received));
+    this.said.tell("ago", mention ? ago(Date.parse(mention.received), now) : "", (text) => (this.time.textContent = text));
   }
 }

@@ -141,6 +141,11 @@ export class Rows {
   /** @param {Row} row */
   #forget(row) {
     this.records -= row.count;
+    if (this.first.get(row.key) === row && this.last.get(row.key) === row) {
+      this.first.delete(row.key);
+      this.last.delete(row.key);
+      return;
+    }
     const others = this.rows.filter((other) => other.key === row.key);
     const [first] = others;
     const last = others.at(-1);

@@ -1,17 +1,17 @@
 /**
  * A list of records that does not grow with the history: at most {@link MOST} rows, the newest of which may go on
- * coming, and a button for older ones.
+ * coming, and a button for older ones. Rows are drawn when one comes near them (row-window.js).
  *
  *     pending ──(not held)──► rows, newest first ──► "older" ──► a page before the oldest
  *        └── held (paused, or scrolled away): "12 new"             └ beyond MOST: a list of its own, from there
  */
 
 import { events } from "./api.js";
-import { keepingFocus } from "./focus.js";
 import { Rows } from "./fold.js";
 import { counted, grouped } from "./numbers.js";
+import { restAfter } from "./pace.js";
 import { sameness } from "./record.js";
-import { RecordRow } from "./record-row.js";
+import { RowWindow } from "./row-window.js";
 import { element, foreign } from "./text.js";
 
 /** @typedef {import("./record.js").LogRecord} LogRecord */
@@ -34,17 +34,21 @@ const PAGE = 200;
 
 export class RecordList {
   rows = new Rows();
-  /** @type {Map<Row, RecordRow>} */
-  #drawn = new Map();
   /** @type {LogRecord[]} */
   #pending = [];
   #waiting = 0;
   #frame = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #resting;
+  /** Before this nothing is drawn again. */
+  #rested = 0;
   #paused = false;
   /** @type {AbortController | undefined} */
   #asking;
   /** The number before which the older ones are. */
   #oldest = Infinity;
+  /** Whether the journal has older ones than the rows. */
+  #more = false;
   /** Up to which number all that meets the filters is in the rows, or was. */
   #known = 0;
   #loaded = -Infinity;
@@ -64,16 +68,15 @@ export class RecordList {
    */
   constructor({ query, withMachine, announce, failed, heldByScrolling = true }) {
     this.query = query;
-    this.withMachine = withMachine;
     this.announce = announce;
     this.failed = failed;
     this.heldByScrolling = heldByScrolling;
-    this.list = element("ol", { class: "records", "aria-label": "Records, newest first" });
+    this.window = new RowWindow(withMachine);
     this.fresh = element("button", { type: "button", class: "fresh", hidden: true, click: () => this.release() });
     this.older = element("button", { type: "button", class: "older", hidden: true, click: () => void this.#older() }, "Older records");
     this.problems = element("p", { class: "cut", role: "alert", hidden: true });
     this.words = element("p", { class: "list-words" });
-    this.element = element("div", { class: "record-list" }, element("div", { class: "fresh-place" }, this.fresh), this.problems, this.list, this.words, this.older);
+    this.element = element("div", { class: "record-list" }, element("div", { class: "fresh-place" }, this.fresh), this.problems, this.window.element, this.words, this.older);
     this.nearEnd = new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && void this.#older(true), { rootMargin: "600px" });
     this.nearEnd.observe(this.older);
     if (heldByScrolling) addEventListener("scroll", this.#scrolled, { passive: true });
@@ -82,6 +85,7 @@ export class RecordList {
   end() {
     this.#asking?.abort();
     cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#resting);
     clearTimeout(this.#again);
     this.nearEnd.disconnect();
     removeEventListener("scroll", this.#scrolled);
@@ -105,6 +109,7 @@ export class RecordList {
     this.#known = Math.max(page.last, page.records[0]?.seq ?? 0);
     this.#loaded = performance.now();
     this.#append(page.records, page.more);
+    this.#lookAnew();
     page.problems.forEach(this.problem);
     if (before === undefined) {
       // What came meanwhile is in the page, or it is newer.
@@ -131,51 +136,56 @@ export class RecordList {
 
   #clear() {
     this.rows = new Rows();
-    this.#drawn.clear();
+    this.window.clear();
     this.#notKept.clear();
     this.#pending = [];
     this.#waiting = 0;
     this.#oldest = Infinity;
-    this.list.replaceChildren();
     this.problems.hidden = true;
     this.#showFresh();
   }
 
   /** @param {LogRecord[]} records @param {boolean} more */
   #append(records, more) {
-    const { added, changed } = this.rows.appendOlder(records);
-    keepingFocus(".record", () => changed.forEach((row) => this.#drawn.get(row)?.draw()));
-    this.list.append(...added.map((row) => this.#draw(row).element));
+    const { changed } = this.rows.appendOlder(records);
     this.#oldest = Math.min(this.#oldest, records.at(-1)?.seq ?? Infinity);
-    this.older.hidden = !more;
+    this.#more = more;
+    this.window.further(this.rows.rows, changed);
     this.#say();
-  }
-
-  /** @param {Row} row */
-  #draw(row) {
-    const drawn = new RecordRow(row, this.withMachine);
-    this.#drawn.set(row, drawn);
-    return drawn;
   }
 
   #say() {
     const { rows, records } = this.rows;
+    this.older.hidden = !this.#more && this.window.drawn >= rows.length;
     if (rows.length === 0) this.words.textContent = this.older.hidden ? "No records." : "";
-    else if (this.older.hidden) this.words.textContent = `That is all: ${counted(records, "record")}.`;
-    else this.words.textContent = "";
-    this.older.textContent = rows.length >= MOST ? "Go on with older records" : "Older records";
+    else this.words.textContent = this.older.hidden ? `That is all: ${counted(records, "record")}.` : "";
+    this.older.textContent = rows.length >= MOST && this.window.drawn >= rows.length ? "Go on with older records" : "Older records";
+  }
+
+  /** The end may still be near: that is told only when it changes, or anew. */
+  #lookAnew() {
+    this.nearEnd.unobserve(this.older);
+    this.nearEnd.observe(this.older);
   }
 
   /** @param {boolean} [byItself] because the end came near */
   async #older(byItself = false) {
-    if (this.#asking || this.older.hidden || !Number.isFinite(this.#oldest)) return;
-    const full = this.rows.rows.length >= MOST;
+    if (this.#asking || this.older.hidden) return;
+    const { rows } = this.rows;
+    if (this.window.drawn < rows.length) {
+      this.window.further(rows);
+      this.#say();
+      this.#lookAnew();
+      return;
+    }
+    const before = this.#oldest;
+    if (!Number.isFinite(before)) return;
+    const full = rows.length >= MOST;
     if (byItself && (full || this.#byItself >= BY_ITSELF)) return;
     this.#byItself = byItself ? this.#byItself + 1 : 0;
     try {
       if (full) {
         this.pause(true);
-        const before = this.#oldest;
         await this.load(before);
         this.#waiting = Math.max(this.#waiting, 1);
         this.#showFresh();
@@ -183,14 +193,15 @@ export class RecordList {
         return;
       }
       this.#asking = new AbortController();
-      const page = await events(this.#asked(this.#oldest), this.#asking.signal);
-      const rows = this.list.children.length;
-      this.#append(page.records, page.more);
-      if (this.list.children.length > rows) this.#byItself = 0;
-      page.problems.forEach(this.problem);
-      // The end may still be near: it is told only when that changes, or anew.
-      this.nearEnd.unobserve(this.older);
-      this.nearEnd.observe(this.older);
+      const page = await events(this.#asked(before), this.#asking.signal);
+      // When rows at the end were let go of meanwhile, this is not what comes after them.
+      if (this.#oldest === before) {
+        const had = rows.length;
+        this.#append(page.records, page.more);
+        if (rows.length > had) this.#byItself = 0;
+        page.problems.forEach(this.problem);
+      }
+      this.#lookAnew();
     } catch (error) {
       this.failed(error);
     } finally {
@@ -210,12 +221,25 @@ export class RecordList {
     this.#turnSoon();
   }
 
+  /** Shows what waits in the next frame, or after the rest that is due. */
   #turnSoon() {
-    this.#frame ||= requestAnimationFrame(() => this.#turn());
+    if (this.#frame !== 0 || this.#resting !== undefined) return;
+    const draw = () => {
+      this.#resting = undefined;
+      this.#frame = requestAnimationFrame(() => this.#turn());
+    };
+    const rest = this.#rested - performance.now();
+    if (rest > 0) this.#resting = setTimeout(draw, rest);
+    else draw();
+  }
+
+  /** @param {number} rows so many were drawn */
+  #rest(rows) {
+    this.#rested = performance.now() + restAfter(rows);
   }
 
   get #held() {
-    return this.#paused || (this.heldByScrolling && this.list.getBoundingClientRect().top < -40);
+    return this.#paused || (this.heldByScrolling && this.window.element.getBoundingClientRect().top < -40);
   }
 
   #turn() {
@@ -253,24 +277,16 @@ export class RecordList {
       this.#replaceNotKept(record);
       const { row } = this.rows.prependNewer(record);
       if (record.seq === undefined) this.#notKept.set(sameness(record), row);
-      touched.delete(row);
       touched.add(row);
     }
     if (this.#notKept.size > MOST) this.#notKept.clear();
     this.#pending = [];
     this.#waiting = 0;
-    keepingFocus(".record", () => {
-      for (const row of touched) {
-        const drawn = this.#drawn.get(row) ?? this.#draw(row);
-        drawn.draw();
-        this.list.prepend(drawn.element);
-      }
-    });
     for (const row of this.rows.trimOldest(MOST)) {
       this.#oldest = Math.max(this.#oldest, (row.newest.seq ?? -1) + 1);
-      this.older.hidden = false;
-      this.#erase(row);
+      this.#more = true;
     }
+    this.#rest(this.window.fromTop(this.rows.rows, touched));
     this.#showFresh();
     this.#say();
   }
@@ -286,13 +302,6 @@ export class RecordList {
     if (!row) return;
     this.#notKept.delete(sameness(record));
     this.rows.remove(row);
-    this.#erase(row);
-  }
-
-  /** @param {Row} row */
-  #erase(row) {
-    this.#drawn.get(row)?.element.remove();
-    this.#drawn.delete(row);
   }
 
   #showFresh() {
@@ -302,6 +311,8 @@ export class RecordList {
     if (count > 0 && this.fresh.textContent !== words) {
       this.fresh.textContent = words;
       this.announce(words);
+      // It is read, and said to who listens: not more often than that.
+      this.#rest(Infinity);
     }
   }
 
@@ -340,15 +351,11 @@ export class RecordList {
    * @param {1 | -1} step
    */
   move(step) {
-    const rows = /** @type {HTMLElement[]} */ ([...this.list.children]);
-    const at = rows.findIndex((row) => row.contains(document.activeElement));
-    const next = at < 0 ? rows.find((row) => row.getBoundingClientRect().bottom > 120) : rows[at + step];
-    next?.focus({ preventScroll: true });
-    next?.scrollIntoView({ block: "nearest" });
+    if (this.window.move(step, this.rows.rows)) this.#say();
   }
 
   /** The row that has the focus. */
   get focused() {
-    return [...this.#drawn.values()].find((drawn) => drawn.element.contains(document.activeElement));
+    return this.window.focused;
   }
 }

@@ -55,7 +55,17 @@ export function shortened(text, longest = LONGEST) {
  * @returns {HTMLElement}
  */
 export function foreign(value, longest = LONGEST) {
-  const isolated = document.createElement("bdi");
+  return fillForeign(document.createElement("bdi"), value, longest);
+}
+
+/**
+ * Another foreign text in the place of one.
+ *
+ * @param {HTMLElement} isolated as {@link foreign} made it
+ * @param {unknown} value
+ * @param {number} [longest]
+ */
+export function fillForeign(isolated, value, longest = LONGEST) {
   isolated.textContent = shortened(typeof value === "string" ? value : asText(value), longest);
   return isolated;
 }

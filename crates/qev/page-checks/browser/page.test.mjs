@@ -360,7 +360,7 @@ test("more than a page takes at once is neither missed nor shown twice", async (
   await live(page);
   const was = journal("-m", "steady", "-e", "POWERDOWN").length;
   // More than waits to be shown, in several goes, so that some come while a page is fetched.
-  for (const many of [300, 4000, 700]) await burst(host.steady, "POWERDOWN", many);
+  for (const many of [300, 4000, 700]) await burst(host.steady, Array.from({ length: many }, () => "POWERDOWN"));
   const all = await until("all are on disk", () => {
     const { length } = journal("-m", "steady", "-e", "POWERDOWN");
     return length === was + 5000 ? length : undefined;
@@ -369,6 +369,32 @@ test("more than a page takes at once is neither missed nor shown twice", async (
     await wantOlder(page);
     return (await recordsShown(page)) === all;
   });
+  await page.close();
+});
+
+test("of a flood those rows are drawn that one sees, and the others, each once, when one scrolls to them", async () => {
+  const letters = [..."ABCDEFGHIJKLMNOPQRSTUVWXY"];
+  const events = letters.flatMap((one) => letters.map((other) => `FLOOD_${one}${other}`));
+  const page = await openPage(context, "#/stream?machine=steady&event=FLOOD_*&kind=event");
+  await live(page);
+  await burst(host.steady, events);
+  const rows = page.locator(".record");
+  const names = () => page.locator(".record .name").allTextContents();
+  await until("the newest is at the top", async () => (await names())[0] === events.at(-1));
+  assert.ok((await rows.count()) < 150, `${await rows.count()} rows`);
+  // The keys go on where the drawn ones end.
+  await page.keyboard.press("p");
+  const drawn = await rows.count();
+  for (let key = 0; key < drawn + 5; key += 1) await page.keyboard.press("j");
+  const focused = () => page.evaluate(() => document.activeElement?.querySelector(".name")?.textContent);
+  const at = (await names()).indexOf((await focused()) ?? "");
+  assert.ok(at >= drawn, `row ${at} of ${drawn}`);
+  assert.equal(await focused(), events.at(-1 - at));
+  await until("all of them", async () => {
+    await wantOlder(page);
+    return (await names()).length >= events.length;
+  });
+  assert.deepEqual(await names(), events.toReversed());
   await page.close();
 });
 
