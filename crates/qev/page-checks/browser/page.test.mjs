@@ -323,6 +323,8 @@ test("what a guest wrote stays text, however it is written", async () => {
     assert.equal(await scrollsSideways(page), false, address);
     const tall = await page.locator(".record, .tile").evaluateAll((rows) => Math.max(0, ...rows.filter((row) => !row.querySelector(".raw")).map((row) => row.getBoundingClientRect().height)));
     assert.ok(tall < 400, `${address}: a row of ${tall} pixels`);
+    const outside = await page.locator(".tile").evaluateAll((tiles) => tiles.filter((tile) => [...tile.querySelectorAll("span, p, time")].some((part) => part.getBoundingClientRect().right > tile.getBoundingClientRect().right)).length);
+    assert.equal(outside, 0, `${address}: tiles that do not hold what they say`);
   }
   // A machine may be called so, too: longer than any address.
   await show(page, "#/fleet");
