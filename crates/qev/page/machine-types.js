@@ -22,7 +22,7 @@
  *
  * @typedef {object} QuorumChild
  * @property {string} node_name
- * @property {number} bad
+ * @property {number} bad how often it was reported; of one that never was it is known that it is there
  *
  * @typedef {object} Quorum
  * @property {string} [reference]

@@ -87,6 +87,36 @@ fn send(socket: &Path, command: &str) {
 
 #[test]
 #[ignore = "needs a real QEMU: run by cargo xtask test"]
+fn the_replicas_of_a_quorum_are_known_before_any_of_them_is_bad() {
+    let scratch = Scratch::new().unwrap();
+    let daemon = Daemon::start(&scratch, &[]);
+    let file = scratch.path().join("c0.raw");
+    std::fs::write(&file, vec![0; 1 << 20]).unwrap();
+    let nodes = [
+        &format!("driver=raw,node-name=c0,file.driver=file,file.filename={}", text(&file)),
+        "driver=null-co,node-name=c1,size=1048576",
+        "driver=null-co,node-name=c2,size=1048576",
+        "driver=quorum,node-name=q0,vote-threshold=2,children.0=c0,children.1=c1,children.2=c2",
+    ];
+    let more: Vec<&str> =
+        ["-M", "none"].into_iter().chain(nodes.into_iter().flat_map(|node| ["-blockdev", node])).collect();
+    let _quorum = dialling(&scratch, "quorum", &more);
+    let _plain = dialling(&scratch, "plain", &["-M", "none", "-blockdev", nodes[1]]);
+    let graph = |machine| daemon.kind("state", machine)["data"]["x-debug-query-block-graph"].clone();
+    let found = graph("quorum");
+    let id_of =
+        |name: &str| found["nodes"].as_array().unwrap().iter().find(|node| node["name"] == name).unwrap()["id"].clone();
+    let edges = found["edges"].as_array().unwrap();
+    for (number, child) in ["c0", "c1", "c2"].iter().enumerate() {
+        let name = format!("children.{number}");
+        let is = |edge: &&Value| edge["name"] == *name && edge["parent"] == id_of("q0");
+        assert_eq!(edges.iter().find(is).unwrap()["child"], id_of(child), "{found}");
+    }
+    assert_eq!(graph("plain"), Value::Null, "of no use where there is no quorum");
+}
+
+#[test]
+#[ignore = "needs a real QEMU: run by cargo xtask test"]
 fn all_five_events_of_each_guest_are_in_the_log() {
     let say = |line: &str| eprintln!("{line}");
     let kernel = Kernel::obtain(&say).unwrap();

@@ -157,6 +157,11 @@ test("the strips of a disk have the journal's bad sectors, replica by replica", 
       assert.deepEqual(await drawn(child), sectors(reports.filter(({ data }) => data["node-name"] === child)), `${name} ${child}`);
     }
     assert.deepEqual(await drawn("q0"), sectors(failures), `${name} q0`);
+    if (name === "real") {
+      // Every replica has its strip, those too of which no event ever spoke.
+      const strips = await page.locator(".of-replica").evaluateAll((all) => all.map((strip) => strip.getAttribute("data-node")));
+      assert.deepEqual(strips, ["c0", "c1", "c2"]);
+    }
     await page.close();
   }
 });

@@ -1,7 +1,7 @@
 //! One machine's task: from a connection that is negotiated to its end, everything that its monitor says becomes a record.
 //!
 //! ```text
-//!              a source has           five queries,           gap, attached,
+//!              a source has           six queries,            gap, attached,
 //!              connected              5 s at most             state
 //!   connecting ─────────► negotiated ─────────────► asked ───────────────► listening ◄─┐
 //!        │                     │ events meanwhile wait        │      │ an event         │
@@ -14,6 +14,7 @@
 //! While the journal is slow this task waits for it, its subscription fills, and the connection is held back: QEMU keeps
 //! what it has to say. Nothing that is asked here can hang on storage.
 
+pub(crate) mod block_graph;
 mod farewell;
 mod questions;
 pub(crate) mod run_state;

@@ -158,7 +158,7 @@ const GREETING: &str = concat!(
     "\r\n"
 );
 const NEGOTIATION: usize = 1;
-const QUESTIONS: usize = 5;
+const QUESTIONS: usize = 6;
 
 fn names(records: &[Record]) -> Vec<String> {
     let name = |record: &Record| match &record.event {

@@ -4,6 +4,7 @@
 //! not know, or has no device for, it leaves without an answer, and is left out. Events that come meanwhile are taken and
 //! kept in their order, for a subscription that is full would hold back the answers.
 
+use super::block_graph;
 use crate::printer::now;
 use qev_link::{Client, EventItem, Events};
 use qev_qmp::{Json, Object, Timestamp};
@@ -55,6 +56,11 @@ impl Answers {
     }
 }
 
+/// Whether the record is to have the answer. A graph of block devices is of use only where there is a quorum.
+fn is_worth_keeping(command: &str, answer: &Json) -> bool {
+    command != block_graph::COMMAND || !block_graph::quorum_children(answer).is_empty()
+}
+
 /// Asks, and keeps what is heard meanwhile, with the time at which it was.
 pub(super) async fn ask(client: &Client, events: &mut Events) -> (Answers, Vec<(Timestamp, EventItem)>) {
     let answers = Mutex::new(Vec::new());
@@ -62,12 +68,16 @@ pub(super) async fn ask(client: &Client, events: &mut Events) -> (Answers, Vec<(
     {
         let (client, answers) = (client, &answers);
         let one = |command| async move {
-            if let Ok(answer) = client.execute_with_timeout(command, None, PATIENCE).await {
+            if let Ok(answer) = client.execute_with_timeout(command, None, PATIENCE).await
+                && is_worth_keeping(command, &answer)
+            {
                 // What is behind the lock is whole at every moment.
                 answers.lock().unwrap_or_else(PoisonError::into_inner).push((command, answer));
             }
         };
-        let all = async { tokio::join!(one(STATUS), one(NAME), one(UUID), one(BALLOON), one(OSPM)) };
+        let all = async {
+            tokio::join!(one(STATUS), one(NAME), one(UUID), one(BALLOON), one(OSPM), one(block_graph::COMMAND))
+        };
         tokio::pin!(all);
         loop {
             tokio::select! {

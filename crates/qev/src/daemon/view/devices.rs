@@ -55,12 +55,19 @@ pub(crate) fn words(source: i64, status: i64) -> String {
     format!("{source}: {}", Status::new(source, status))
 }
 
-/// A replica of a quorum disk that was outvoted or could not be read.
+/// A replica of a quorum disk.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Child {
     pub(crate) node_name: Box<str>,
-    /// How often it was reported.
+    /// How often it was reported: outvoted, or not to be read.
     pub(crate) bad: u64,
+    /// When it was last.
+    pub(crate) last: Option<Report>,
+}
+
+/// What was said of a replica that was bad.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Report {
     pub(crate) sector: i64,
     pub(crate) count: i64,
     /// `read`, `write`, `flush`.
@@ -102,13 +109,34 @@ impl Devices {
         self.children.push(Child {
             bad: known.map_or(0, |known| known.bad).saturating_add(u64::from(at.seq.is_some())),
             node_name,
-            sector: event.sector_num,
-            count: event.sector_count,
-            op: event.op.as_ref().map(|op| cut(op.as_str())),
-            error: event.error.as_deref().map(cut),
-            at,
+            last: Some(Report {
+                sector: event.sector_num,
+                count: event.sector_count,
+                op: event.op.as_ref().map(|op| cut(op.as_str())),
+                error: event.error.as_deref().map(cut),
+                at,
+            }),
         });
+        if self.children.len() > CHILDREN && take(&mut self.children, |known| known.last.is_none()).is_some() {
+            self.forgotten = self.forgotten.saturating_add(1);
+        }
         self.forgotten = self.forgotten.saturating_add(bound(&mut self.children, CHILDREN));
+    }
+
+    /// These are all the replicas that there are now, whether anything was ever said of them or not.
+    pub(super) fn found(&mut self, names: impl IntoIterator<Item = String>) {
+        self.children.retain(|known| known.last.is_some());
+        for name in names {
+            let node_name = cut(&name);
+            if self.children.iter().any(|known| known.node_name == node_name) {
+                continue;
+            }
+            if self.children.len() < CHILDREN {
+                self.children.push(Child { node_name, bad: 0, last: None });
+            } else {
+                self.forgotten = self.forgotten.saturating_add(1);
+            }
+        }
     }
 
     pub(super) fn failed(&mut self, event: &QuorumFailure, at: At) {

@@ -196,10 +196,11 @@ fn of_quorum(quorum: &Quorum, children: impl IntoIterator<Item = String>) -> Str
 }
 
 fn child(child: &Child) -> String {
-    let last = place(child.sector, child.count, child.at)
-        .some_text("type", child.op.as_deref())
-        .some_text("error", child.error.as_deref());
-    Members::new().text("node_name", &child.node_name).number("bad", child.bad).json("last", &last.close()).close()
+    let last = child.last.as_ref().map(|last| {
+        let last_place = place(last.sector, last.count, last.at);
+        last_place.some_text("type", last.op.as_deref()).some_text("error", last.error.as_deref()).close()
+    });
+    Members::new().text("node_name", &child.node_name).number("bad", child.bad).some_json("last", last).close()
 }
 
 fn place(sector: i64, count: i64, at: At) -> Members {

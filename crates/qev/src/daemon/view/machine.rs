@@ -10,6 +10,7 @@
 use super::devices::{At, Devices, Slot};
 use super::hour::{Hour, Told, cut};
 use super::machines::key;
+use crate::daemon::attach::block_graph;
 use crate::daemon::attach::run_state::RunState;
 use crate::daemon::identity::Identity;
 use qev_qmp::event::AcpiDeviceOst;
@@ -156,6 +157,8 @@ impl Machine {
         for slot in ospm(data) {
             self.devices.slot(Slot::of(&slot, at));
         }
+        let graph = data.get(block_graph::COMMAND);
+        self.devices.found(graph.map(|graph| block_graph::quorum_children(&graph)).unwrap_or_default());
     }
 
     /// When its last record was received.
@@ -323,6 +326,44 @@ pub(super) mod tests {
         assert_eq!(machine.balloon.map(|balloon| balloon.actual), Some(99));
         let slots: Vec<_> = machine.devices.slots.iter().map(|slot| (&*slot.slot, slot.words())).collect();
         assert_eq!(slots, [("1", "eject request: busy".to_owned())]);
+    }
+
+    #[test]
+    fn replicas_that_were_never_bad_are_known_from_when_the_machine_was_attached() {
+        let state = |graph: &str| {
+            let answers =
+                format!(r#"{{"query-status": {{"status": "running"}}, "x-debug-query-block-graph": {graph}}}"#);
+            Record::state("h1", "web1", Timestamp::from_micros(0), Json::parse(&answers).unwrap())
+        };
+        let mut machine = Machine::new(&state(block_graph::tests::OF_QEMU));
+        let known = |machine: &Machine| {
+            let children = machine.devices.children.iter();
+            children.map(|child| (child.node_name.to_string(), child.bad, child.last.is_some())).collect::<Vec<_>>()
+        };
+        let never = |name: &str| (name.to_owned(), 0, false);
+        let all = ["#block435", "#block570", "c0", "c1", "c2"].map(never);
+        assert_eq!(known(&machine), all);
+        let report = r#"{"node-name": "c1", "sector-num": 8, "sectors-count": 1, "type": "read"}"#;
+        machine.hear(&event(1, "QUORUM_REPORT_BAD", report));
+        let bad = ("c1".to_owned(), 1, true);
+        let [one, other, c0, _, c2] = all;
+        assert_eq!(known(&machine), [one, other, c0, c2, bad.clone()]);
+        // Found again without any: what was bad is remembered, as long as it is the same process.
+        machine.hear(&state("{}"));
+        assert_eq!(known(&machine), [bad]);
+    }
+
+    #[test]
+    fn of_many_replicas_those_that_were_bad_are_remembered_first() {
+        let mut machine = Machine::new(&event(1, "STOP", "{}"));
+        machine.devices.found((0..2 * CHILDREN).map(|n| format!("c{n}")));
+        assert_eq!((machine.devices.children.len(), machine.devices.forgotten), (CHILDREN, 64));
+        for n in 0..CHILDREN {
+            let report = format!(r#"{{"node-name": "bad{n}", "sector-num": 8, "sectors-count": 1, "type": "read"}}"#);
+            machine.hear(&event(2, "QUORUM_REPORT_BAD", &report));
+        }
+        assert_eq!(machine.devices.children.len(), CHILDREN);
+        assert!(machine.devices.children.iter().all(|child| child.bad == 1));
     }
 
     #[test]
