@@ -138,8 +138,8 @@ fn dial(attach: &Path, name: &str) -> UnixStream {
             };
             say(&json!({"return": answer, "id": request["id"]}));
             open += 1;
-            // qmp_capabilities, and the five questions.
-            if open == 6 {
+            // qmp_capabilities, and the six questions.
+            if open == 7 {
                 for _ in 0..2 {
                     say(&json!({"timestamp": {"seconds": 1, "microseconds": 0}, "event": name, "data": {"it": name}}));
                 }
