@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(crate) const ROOM: Capacity = Capacity { items: 1 << 16, bytes: 16 << 20 };
 
 /// How long a machine may take to say its name.
-const NAME_TIMEOUT: Duration = Duration::from_secs(2);
+const NAME_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who speaks.
 #[derive(Clone, Debug)]

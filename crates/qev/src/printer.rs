@@ -60,6 +60,12 @@ impl Printer {
         self.records.send(record).await.map_err(|_| Closed)
     }
 
+    /// Waits until nobody reads standard output any more, or it failed, for who would not notice before the next record.
+    pub(crate) fn closed(&self) -> impl Future<Output = ()> + use<> {
+        let records = self.records.clone();
+        async move { records.closed().await }
+    }
+
     /// Waits until everything is printed.
     ///
     /// # Errors

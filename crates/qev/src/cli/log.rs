@@ -99,7 +99,12 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         wanted: Wanted { filter, ..Wanted::default() },
         has_problems: false,
     };
-    let shown = show.run(&args).await;
+    let closed = show.printer.closed();
+    let shown = tokio::select! {
+        biased;
+        shown = show.run(&args) => shown,
+        () = closed => Err(Ended::Closed),
+    };
     show.printer.finish()?;
     match shown {
         Err(Ended::Closed) => Ok(Exit::Done),

@@ -129,7 +129,9 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
             }
         };
         tokio::select! {
+            biased;
             ended = watched => ended,
+            () = printer.closed() => Err(Closed),
             () = signals.any() => Ok(Exit::Done),
         }
     };

@@ -40,7 +40,9 @@ impl Scratch {
     pub(crate) fn new() -> Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("qev-it-{}-{count}", std::process::id()));
+        let temporary = Some(std::env::temp_dir()).filter(|path| path.as_os_str().len() < 40);
+        let folder = temporary.unwrap_or_else(|| "/tmp".into());
+        let path = folder.join(format!("qev-it-{}-{count}", std::process::id()));
         // A process of the same number may have been killed before it could remove its own.
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).expect("a folder for the test");
