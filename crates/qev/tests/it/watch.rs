@@ -122,6 +122,19 @@ fn a_reader_that_leaves_ends_it_quietly() {
 }
 
 #[test]
+fn one_event_is_enough_to_notice_that_the_reader_has_left() {
+    let machine = Machine::start(&[]);
+    // A pipe of the shell's: nobody else has its end.
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", r#""$0" watch "$1" | { read -r line; exec <&-; echo "$line"; }; echo over"#]);
+    shell.args([env!("CARGO_BIN_EXE_qev"), &machine.target()]);
+    let (_shell, mut lines) = Running::with_lines(shell);
+    assert!(lines.next().unwrap().starts_with("vm1 "));
+    machine.guest("emit", r#"{"event": "STOP"}"#);
+    assert_eq!(lines.next().as_deref(), Some("over"));
+}
+
+#[test]
 fn wrong_options_say_what_is_expected() {
     for (arguments, expected) in [
         (&["watch"][..], "TARGET"),

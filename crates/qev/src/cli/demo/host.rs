@@ -116,8 +116,7 @@ struct Host {
 impl Host {
     /// Starts all of it, and says what it is before the first record is shown.
     async fn start(stays: bool) -> Result<Host, HostError> {
-        let folder = std::env::temp_dir().join(format!("qev-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).map_err(|source| HostError::Folder { path: folder.clone(), source })?;
+        let folder = new_folder()?;
         let attach = folder.join("attach.sock");
         let state: [&OsStr; 2] = ["--state-dir".as_ref(), folder.as_os_str()];
 
@@ -213,6 +212,18 @@ async fn show_page(state_dir: &Path) -> Result<(), HostError> {
             show(&format!("    {address}"))
         }
         _ => show("    There is no page: serve.log says why."),
+    }
+}
+
+/// A folder of our own. One of an earlier demo, whose process had our number, may be there: its journal stays.
+fn new_folder() -> Result<PathBuf, HostError> {
+    let mut folder = std::env::temp_dir().join(format!("qev-demo-{}", std::process::id()));
+    loop {
+        match std::fs::create_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => folder.as_mut_os_string().push("-next"),
+            Err(source) => return Err(HostError::Folder { path: folder, source }),
+            Ok(()) => return Ok(folder),
+        }
     }
 }
 
