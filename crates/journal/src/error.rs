@@ -179,7 +179,16 @@ impl fmt::Display for ReadError {
 }
 
 fn version(f: &mut fmt::Formatter<'_>, path: &Path, found: i64) -> fmt::Result {
-    write!(f, "the segment {} has format {found}, this qev knows {FORMAT}: use a newer qev", path.display())
+    write!(f, "the segment {} has {}", path.display(), format_and_advice(found))
+}
+
+/// A format that is not this one's, and what to do.
+fn format_and_advice(found: i64) -> String {
+    let advice = match found > FORMAT {
+        true => "use a newer qev",
+        false => "no qev writes that, the file's header was changed: restore it, or move it out of the journal",
+    };
+    format!("format {found}, this qev knows {FORMAT}: {advice}")
 }
 
 impl std::error::Error for OpenError {
@@ -270,7 +279,7 @@ impl SegmentError {
         match self {
             SegmentError::Sqlite(error) => format!("it cannot be read: {error}"),
             SegmentError::Io(error) => format!("it cannot be read: {error}"),
-            SegmentError::Version(found) => format!("it has format {found}, this qev knows {FORMAT}: use a newer qev"),
+            SegmentError::Version(found) => format!("it has {}", format_and_advice(*found)),
             SegmentError::Damaged(problem) => problem.clone(),
             SegmentError::NeedsWriter => NEEDS_WRITER.to_owned(),
         }

@@ -162,17 +162,20 @@ fn finding_next(journal: &Journal) -> u64 {
 }
 
 #[test]
-fn a_segment_of_a_newer_version_is_left_alone() {
-    let dir = filled(10);
-    let segment = dir.segments().remove(0);
-    // Where SQLite keeps `user_version`.
-    change(&segment, |bytes| bytes[60..64].copy_from_slice(&[0, 0, 0, 2]));
-    let said = format!("the segment {} has format 2, this qev knows 1: use a newer qev", segment.display());
-    let error = Journal::open(dir.path(), small()).unwrap_err();
-    assert!(matches!(error, OpenError::Version { found: 2, .. }), "{error:?}");
-    assert_eq!(error.to_string(), said);
-    assert_eq!(read(&dir), (vec![], vec![said]));
-    assert_eq!(dir.segments(), [segment]);
+fn a_segment_of_another_version_is_left_alone() {
+    let changed = "no qev writes that, the file's header was changed: restore it, or move it out of the journal";
+    for (format, advice) in [(2, "use a newer qev"), (0, changed)] {
+        let dir = filled(10);
+        let segment = dir.segments().remove(0);
+        // Where SQLite keeps `user_version`.
+        change(&segment, |bytes| bytes[60..64].copy_from_slice(&[0, 0, 0, format]));
+        let said = format!("the segment {} has format {format}, this qev knows 1: {advice}", segment.display());
+        let error = Journal::open(dir.path(), small()).unwrap_err();
+        assert!(matches!(error, OpenError::Version { found, .. } if found == i64::from(format)), "{error:?}");
+        assert_eq!(error.to_string(), said);
+        assert_eq!(read(&dir), (vec![], vec![said]));
+        assert_eq!(dir.segments(), [segment]);
+    }
 }
 
 #[test]

@@ -195,7 +195,7 @@ impl Show {
             },
             Err(AskError::NotRunning { .. }) => {
                 let reader = Reader::open(&journal_dir(&self.state_dir))?;
-                let last = last_in(&reader)?;
+                let last = self.last_in(&reader)?;
                 let query = Query { after: log.after, newest_first: log.newest_first, limit: log.limit, ..up_to(last) };
                 let mut pages = Pages::new(&reader, log.wanted.clone(), &query, None);
                 while let Some(page) = pages.next().await {
@@ -288,7 +288,7 @@ impl Show {
             Err(ReadError::NoJournal { .. }) => return Ok(()),
             reader => reader?,
         };
-        let last = last_in(&reader)?;
+        let last = self.last_in(&reader)?;
         let query = Query { after: Some(*after), ..up_to(last) };
         let mut pages = Pages::new(&reader, self.wanted.clone(), &query, None);
         while let Some(page) = pages.next().await {
@@ -303,22 +303,22 @@ impl Show {
         Ok(())
     }
 
+    /// The last number that the files have, 0 when they have none.
+    fn last_in(&mut self, reader: &Reader) -> Result<u64, ReadError> {
+        let newest = Query { newest_first: true, limit: Some(1), ..Query::default() };
+        for record in reader.records(&newest) {
+            match record {
+                Ok(record) => return Ok(record.seq.unwrap_or(0)),
+                Err(error @ ReadError::Directory { .. }) => return Err(error),
+                // What is before it counts. A segment behind the last number is not read again: it is told here.
+                Err(error) => self.problem(&in_words(&error)),
+            }
+        }
+        Ok(0)
+    }
+
     fn problem(&mut self, problem: &str) {
         self.has_problems = true;
         tell(problem);
     }
-}
-
-/// The last number that the files have, 0 when they have none.
-fn last_in(reader: &Reader) -> Result<u64, ReadError> {
-    let newest = Query { newest_first: true, limit: Some(1), ..Query::default() };
-    for record in reader.records(&newest) {
-        match record {
-            Ok(record) => return Ok(record.seq.unwrap_or(0)),
-            // What is behind it counts; what is wrong with it is told when it is read.
-            Err(error @ ReadError::Directory { .. }) => return Err(error),
-            Err(error) => tell(&in_words(&error)),
-        }
-    }
-    Ok(0)
 }

@@ -114,6 +114,25 @@ fn a_journal_is_checked() {
     assert!(stdout(&damaged).starts_with("the journal is not whole: "), "{}", stdout(&damaged));
 }
 
+#[test]
+fn a_journal_of_another_format_is_told_and_is_no_success() {
+    for format in [0, 2] {
+        let state = state();
+        let segment = state.path("journal/00000000000000000001.qev");
+        let mut bytes = std::fs::read(&segment).unwrap();
+        // Where SQLite keeps `user_version`.
+        bytes[60..64].copy_from_slice(&[0, 0, 0, format]);
+        std::fs::write(&segment, bytes).unwrap();
+        for arguments in [&[][..], &["-n", "3"], &["-r"], &["-m", "web1"], &["--check"]] {
+            let output = log(&state, arguments);
+            let said = [stdout(&output), stderr(&output)].concat();
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+            assert!(said.contains(&format!("has format {format}, this qev knows 1: ")), "{said}");
+            assert_eq!(said.contains("use a newer qev"), format == 2, "{said}");
+        }
+    }
+}
+
 /// A daemon that answers one request after the other as it is told.
 struct StandIn(UnixListener);
 
