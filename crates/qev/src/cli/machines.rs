@@ -90,7 +90,7 @@ async fn machines(state_dir: &Path) -> Result<Vec<MachineStatus>, Failure> {
     let dir = journal_dir(state_dir);
     let read = tokio::task::spawn_blocking(move || absence::in_journal(&Reader::open(&dir)?));
     let known = read.await.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
-    Ok(known.into_iter().map(absence::Absence::into_status).collect())
+    Ok(known.into_iter().map(absence::Absence::into_status_without_a_daemon).collect())
 }
 
 /// What a QEMU could be attached to: the daemon's sockets that machines dialled, else where a daemon listens by default.

@@ -35,6 +35,9 @@ const READ_BACK: u64 = 1 << 20;
 /// last record is in the journal.
 const COMMITTED_WITHIN: i64 = 5_000_000;
 
+/// What is said of a machine that was attached when the last daemon died.
+pub(crate) const NOT_BACK: &str = "it did not come back after qev was started again";
+
 /// Which machines are absent, and since when. Clones are for the same ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Absences {
@@ -50,9 +53,12 @@ pub(crate) struct Absence {
     pub(crate) identity: Identity,
     /// The last moment at which nothing was missing.
     pub(crate) since: Timestamp,
-    /// The last daemon died without saying that it let go of the machine. Which process it was then.
+    /// The last daemon died without saying that it let go of the machine.
     pub(crate) unsaid: bool,
+    /// Which process it was then.
     pub(crate) session: Option<Arc<str>>,
+    /// Why it was let go, as the journal has it.
+    pub(crate) reason: Option<String>,
 }
 
 /// What the journal knows: of each machine whether its last word is `attached` or `detached`.
@@ -88,23 +94,34 @@ impl Absence {
             Some(heard) if unsaid => heard.max(record.received),
             _ => record.received,
         };
-        Absence { identity: Identity::of_record(&record), since, unsaid, session: record.session }
+        let identity = Identity::of_record(&record);
+        Absence { identity, since, unsaid, session: record.session, reason: record.reason.map(String::from) }
     }
 }
 
 impl Absence {
     /// The machine as it is shown where no daemon runs to be asked.
-    pub(crate) fn into_status(self) -> MachineStatus {
+    pub(crate) fn into_status_without_a_daemon(self) -> MachineStatus {
         let (state, note) = match self.unsaid {
             true => ("unknown", "attached when qev was last running, and no qev runs now"),
             false => ("gone", "no qev runs now"),
         };
+        self.into_status(state, note.to_owned())
+    }
+
+    /// The machine as it is shown when it is not back.
+    pub(crate) fn into_gone(self) -> MachineStatus {
+        let note = self.reason.clone().unwrap_or_else(|| NOT_BACK.to_owned());
+        self.into_status("gone", note)
+    }
+
+    fn into_status(self, state: &'static str, note: String) -> MachineStatus {
         let name = Arc::clone(&self.identity.machine);
         MachineStatus {
             machine_id: self.identity.machine_id,
             session: self.session,
             way: "unknown",
-            ..MachineStatus::not_attached(&name, state, self.since, String::new(), note.to_owned())
+            ..MachineStatus::not_attached(&name, state, self.since, String::new(), note)
         }
     }
 }
@@ -170,7 +187,7 @@ mod tests {
 
     fn absent(machine: &str, since: i64, unsaid: bool) -> Absence {
         let identity = Identity { machine: machine.into(), machine_id: None };
-        Absence { identity, since: Timestamp { seconds: since, microseconds: 0 }, unsaid, session: None }
+        Absence { identity, since: Timestamp { seconds: since, microseconds: 0 }, unsaid, session: None, reason: None }
     }
 
     #[tokio::test(start_paused = true)]
@@ -222,9 +239,9 @@ mod tests {
             found,
             [
                 Absence { identity: db1, ..absent("", 25, true) },
-                absent("web1", 3, false),
+                Absence { reason: Some("the machine shut down".to_owned()), ..absent("web1", 3, false) },
                 absent("web2", 25, true),
-                absent("web3", 30, false),
+                Absence { reason: Some("said by another".to_owned()), ..absent("web3", 30, false) },
             ]
         );
     }

@@ -349,7 +349,7 @@ impl Machine {
         detached.severity = farewell.severity;
         self.put(detached).await;
         self.roster.gone(&self.key, since, farewell.reason);
-        absences.put(Absence { identity: self.identity, since, unsaid: false, session: self.session });
+        absences.put(Absence { identity: self.identity, since, unsaid: false, session: self.session, reason: None });
     }
 
     async fn put(&self, mut record: Record) {

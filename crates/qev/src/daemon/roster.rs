@@ -4,7 +4,7 @@ mod json;
 
 use qev_link::share::ClientCount;
 use qev_qmp::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -66,6 +66,17 @@ pub(crate) struct SharedAt {
     pub(crate) path: Arc<str>,
     /// How many clients are on it now.
     pub(crate) clients: usize,
+}
+
+impl Machines {
+    /// The oldest of many that are gone is forgotten.
+    fn keep_gone(&mut self, status: MachineStatus) {
+        if self.gone.len() >= GONE {
+            let oldest = self.gone.iter().min_by_key(|(_, status)| status.since).map(|(key, _)| Arc::clone(key));
+            oldest.map(|key| self.gone.remove(&key));
+        }
+        self.gone.insert(Arc::clone(status.identity()), status);
+    }
 }
 
 impl MachineStatus {
@@ -147,21 +158,28 @@ impl Roster {
         machines.lent.remove(key);
     }
 
-    /// A machine is gone, since then and for this reason. The oldest of many that are gone is forgotten.
+    /// A machine is gone, since then and for this reason.
     pub(crate) fn gone(&self, key: &str, since: Timestamp, reason: String) {
         let mut machines = self.lock();
         machines.lent.remove(key);
         let Some(mut status) = machines.here.remove(key) else { return };
         (status.state, status.since, status.note) = ("gone", since, Some(reason));
-        if machines.gone.len() >= GONE {
-            let oldest = machines.gone.iter().min_by_key(|(_, status)| status.since).map(|(key, _)| Arc::clone(key));
-            oldest.map(|key| machines.gone.remove(&key));
-        }
-        machines.gone.insert(Arc::clone(status.identity()), status);
+        machines.keep_gone(status);
     }
 
-    /// All of them, by name. One that is gone is left out while another session of it is there. Where two that are there
-    /// claim one identity, or two machines have one name, each says so.
+    /// These were gone before this daemon began, as the journal has it; but for those that are there already.
+    pub(crate) fn were_gone(&self, gone: impl IntoIterator<Item = MachineStatus>) {
+        let mut machines = self.lock();
+        let attached = machines.here.values().filter(|here| here.state == "attached");
+        let known: BTreeSet<_> = attached.chain(machines.gone.values()).map(|one| Arc::clone(one.identity())).collect();
+        for status in gone.into_iter().filter(|status| !known.contains(status.identity())) {
+            machines.keep_gone(status);
+        }
+    }
+
+    /// All of them, by name. One that is gone is left out while another session of it is there, or where a row tells what
+    /// stands in its place; and that row, when it only says that nobody is there. Where two that are there claim one
+    /// identity, or two machines have one name, each says so.
     pub(crate) fn snapshot(&self) -> Vec<MachineStatus> {
         let machines = self.lock();
         let here = machines.here.iter().map(|(key, status)| {
@@ -187,8 +205,24 @@ impl Roster {
             let other = status.note.take().map(|other| format!("{other}; ")).unwrap_or_default();
             status.note = Some(other + note);
         }
-        let gone = machines.gone.values().filter(|status| !identities.contains_key(status.identity()));
-        all.extend(gone.cloned());
+        let rows: BTreeMap<Arc<str>, (String, &str)> = all
+            .iter()
+            .filter(|status| status.session.is_none() && status.state != "attached")
+            .map(|status| (Arc::clone(&status.machine), (status.place.clone(), status.state)))
+            .collect();
+        let mut told = BTreeSet::new();
+        let gone = machines.gone.values().filter(|gone| !identities.contains_key(gone.identity()));
+        let gone = gone.filter(|gone| {
+            let row = rows.get(&gone.machine).filter(|(place, _)| gone.place.is_empty() || *place == gone.place);
+            let is_told = row.is_none_or(|(_, state)| *state == "gone");
+            if row.is_some() && is_told {
+                told.insert(Arc::clone(&gone.machine));
+            }
+            is_told
+        });
+        let gone: Vec<_> = gone.cloned().collect();
+        all.retain(|status| status.session.is_some() || status.state != "gone" || !told.contains(&status.machine));
+        all.extend(gone);
         all.sort_by(|one, other| (&one.machine, &one.session).cmp(&(&other.machine, &other.session)));
         all
     }
@@ -278,6 +312,41 @@ mod tests {
         assert_eq!(roster.snapshot()[0].events, 1);
         put(&roster, status("web1", None, "pid-2@2"));
         check(&roster, &[("web1", "pid-2@2", "attached", "")]);
+    }
+
+    #[test]
+    fn who_was_gone_before_this_daemon_began_is_shown_until_it_is_there() {
+        let roster = Roster::default();
+        put(&roster, status("web1", Some("u1"), "pid-9@9"));
+        let was = |machine, machine_id, note: &str| MachineStatus {
+            machine_id: Option::map(machine_id, Arc::from),
+            ..MachineStatus::not_attached(machine, "gone", Timestamp::from_micros(0), String::new(), note.to_owned())
+        };
+        roster.were_gone([was("web1", Some("u1"), "killed"), was("web2", None, "it did not come back")]);
+        let back = ("web1", "pid-9@9", "attached", "");
+        check(&roster, &[back, ("web2", "", "gone", "it did not come back")]);
+        put(&roster, status("web2", None, "pid-3@3"));
+        check(&roster, &[back, ("web2", "pid-3@3", "attached", "")]);
+    }
+
+    #[test]
+    fn a_machine_that_is_gone_is_one_row_and_so_is_what_stands_in_its_place() {
+        let roster = Roster::default();
+        let web1 = MachineStatus { place: "/vm/web1.qmp".to_owned(), ..status("web1", Some("u1"), "pid-1@1") };
+        let key = put(&roster, web1);
+        roster.gone(&key, Timestamp { seconds: 2, microseconds: 0 }, "killed".to_owned());
+        let show = |place: &str, state, why: &str| {
+            let since = Timestamp { seconds: 3, microseconds: 0 };
+            roster.show(place, MachineStatus::not_attached("web1", state, since, place.to_owned(), why.to_owned()));
+        };
+        show("/vm/web1.qmp", "gone", "nobody listens");
+        check(&roster, &[("web1", "pid-1@1", "gone", "killed")]);
+        show("/vm/web1.qmp", "held", "held by socat");
+        check(&roster, &[("web1", "", "held", "held by socat")]);
+        show("/vm/web1.qmp", "gone", "nobody listens");
+        show("/other/web1.qmp", "gone", "nobody listens there");
+        roster.remove("/vm/web1.qmp");
+        check(&roster, &[("web1", "", "gone", "nobody listens there"), ("web1", "pid-1@1", "gone", "killed")]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!   end 0 ◄─ recorder stopped: all is committed ◄─ machines: detached ◄─ sources stopped
 //! ```
 
-use super::absence::{self, Absences};
+use super::absence::{self, Absence, Absences};
 use super::attach;
 use super::control::{self, Control};
 use super::discover::{self, Ours};
@@ -32,7 +32,7 @@ use qev_record::Record;
 use qev_record::plain::Plain;
 use qev_record::record::Gap;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,6 +94,11 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
     for (name, listener) in inherited.listeners {
         let failed = |error| failed(error).about(format!("the socket '{name}' that systemd gave us"));
         sockets.push(DialIn::inherit(listener).map_err(|error| failed(error.into()))?);
+    }
+    for given in &sockets {
+        if let Some(words) = unlike_configured(given.path(), &config.attach) {
+            tell(&words);
+        }
     }
     for attach in &config.attach {
         if !sockets.iter().any(|given| given.path() == attach.path) {
@@ -210,6 +215,26 @@ fn bind(attach: &Attach) -> Result<DialIn, Failure> {
     DialIn::bind_for(&attach.path, access).map_err(|error| Failure::new(Exit::Failed, error))
 }
 
+/// A socket that systemd made is as its unit says. Where the configuration would let fewer dial, that is told.
+fn unlike_configured(given: &Path, configured: &[Attach]) -> Option<String> {
+    let place = given.display();
+    let as_unit = "as its systemd unit has it";
+    let Some(attach) = configured.iter().find(|attach| attach.path == given) else {
+        return Some(format!("{place} is listened at {as_unit}, though attach does not name it: disable that unit"));
+    };
+    let file = std::fs::metadata(given).ok()?;
+    let mode = file.mode() & 0o777;
+    let more = mode & !attach.mode;
+    if more != 0 {
+        let wanted = attach.mode;
+        let remedy = format!("set SocketMode={wanted:04o} there");
+        return Some(format!("{place} has mode {mode:04o} {as_unit}, and not {wanted:04o} as attach says: {remedy}"));
+    }
+    let group = attach.group.as_ref().filter(|group| group.gid != file.gid())?;
+    let (is, name) = (file.gid(), Plain::new(&group.name, usize::MAX));
+    Some(format!("{place} has group {is} {as_unit}, and not {name} as attach says: set SocketGroup={name} there"))
+}
+
 /// How many QEMUs that are not attached are named at the start.
 const NAMED: usize = 16;
 
@@ -235,7 +260,11 @@ async fn tell_what_is_there(attach: Vec<PathBuf>) {
 async fn remember(reader: Reader, daemon: Daemon) {
     let known = tokio::task::spawn_blocking(move || absence::in_journal(&reader)).await;
     match known {
-        Ok(Ok(known)) => daemon.absences.learn(known),
+        Ok(Ok(known)) => {
+            let gone = known.iter().filter(|absence| !absence.unsaid).cloned();
+            daemon.roster.were_gone(gone.map(Absence::into_gone));
+            daemon.absences.learn(known);
+        }
         Ok(Err(error)) => {
             tell(&format!("cannot tell which machines were attached before: {error}"));
             daemon.absences.learn([]);
@@ -253,12 +282,49 @@ async fn remember(reader: Reader, daemon: Daemon) {
         let (host, machine) = (Arc::clone(&daemon.host), Arc::clone(&absence.identity.machine));
         let gap = Gap { from: Some(absence.since), until: Some(time), ..Gap::default() };
         let gap = Record::gap(Arc::clone(&host), Arc::clone(&machine), time, gap, "qev was not running");
-        let detached = Record::detached(host, machine, time, "it did not come back after qev was started again");
+        let detached = Record::detached(host, machine, time, absence::NOT_BACK);
         let outbox = daemon.recorder.outbox();
         for mut record in [gap, detached] {
             record.machine_id.clone_from(&absence.identity.machine_id);
             record.session.clone_from(&absence.session);
             outbox.put(record).await;
         }
+        daemon.roster.were_gone([Absence { since: time, ..absence }.into_gone()]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Group;
+    use crate::daemon::recorder::tests::Scratch;
+
+    #[test]
+    fn a_socket_of_systemd_that_lets_more_dial_than_the_configuration_is_told() {
+        let scratch = Scratch::new();
+        std::fs::create_dir_all(&scratch.0).unwrap();
+        let path = scratch.0.join("attach.sock");
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660)).unwrap();
+        let gid = std::fs::metadata(&path).unwrap().gid();
+        let check = |configured: &[(u32, Option<u32>)], expected: Option<&str>| {
+            let configured: Vec<_> = configured
+                .iter()
+                .map(|(mode, gid)| {
+                    let group = gid.map(|gid| Group { name: "kvm".to_owned(), gid });
+                    Attach { path: path.clone(), mode: *mode, group }
+                })
+                .collect();
+            let told = unlike_configured(&path, &configured);
+            match expected {
+                Some(expected) => assert!(told.as_ref().is_some_and(|told| told.contains(expected)), "{told:?}"),
+                None => assert_eq!(told, None),
+            }
+        };
+        check(&[(0o666, None)], None);
+        check(&[(0o660, Some(gid))], None);
+        check(&[(0o600, None)], Some("has mode 0660 as its systemd unit has it, and not 0600 as attach says"));
+        check(&[(0o660, Some(gid + 1))], Some("set SocketGroup=kvm there"));
+        check(&[], Some("attach does not name it"));
     }
 }

@@ -70,6 +70,12 @@ fn who_is_attached_held_and_gone_is_told_and_by_the_journal_when_no_daemon_runs(
     let unknown = until(&scratch, "web1", "unknown");
     assert_eq!(text(&unknown, "note"), "attached when qev was last running, and no qev runs now");
     until(&scratch, "gone1", "gone");
+
+    // The next daemon knows who is back, and of who is not why.
+    let _daemon = Daemon::start(&scratch, &[]);
+    let still = until(&scratch, "gone1", "gone");
+    assert_eq!(text(&still, "note"), text(&gone, "note"));
+    until(&scratch, "web1", "attached");
 }
 
 /// A process that looks like a QEMU: its name, and its arguments.

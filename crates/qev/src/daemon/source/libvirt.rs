@@ -274,7 +274,13 @@ impl Source {
         let mut detached = Record::detached(host, machine, since, reason);
         detached.severity = severity;
         domain.put(detached).await;
-        self.daemon.absences.put(Absence { identity: domain.identity.clone(), since, unsaid: false, session: None });
+        self.daemon.absences.put(Absence {
+            identity: domain.identity.clone(),
+            since,
+            unsaid: false,
+            session: None,
+            reason: None,
+        });
         since
     }
 }
