@@ -4,6 +4,7 @@
 //! reading its monitors. When the queue is full, whoever has a record waits; what a monitor says meanwhile is buffered by
 //! its subscription, and what does not fit there is counted in a gap.
 
+use crate::exit::tell;
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use jiff::civil::Date;
@@ -50,6 +51,9 @@ impl Printer {
     }
 
     fn printing(lines: Lines, dates: Option<Dates>) -> Printer {
+        if lines.format == Format::Text {
+            tell_of_zone();
+        }
         let (records, queue) = mpsc::channel(QUEUE);
         let thread = std::thread::spawn(move || print(queue, lines, dates));
         Printer { records, thread }
@@ -77,6 +81,18 @@ impl Printer {
             Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
             _ => Ok(()),
         }
+    }
+}
+
+/// Says so when the time zone that is asked for is not on this computer: then times are in UTC.
+pub(crate) fn tell_of_zone() {
+    let Some(zone) = std::env::var_os("TZ") else { return };
+    if TimeZone::try_system().is_err() {
+        let zone = zone.to_string_lossy();
+        tell(&format!(
+            "TZ={}: this computer has no such time zone in /usr/share/zoneinfo (package tzdata), so times are in UTC",
+            plain::name(&zone)
+        ));
     }
 }
 

@@ -11,7 +11,7 @@ use crate::daemon::managers::Manager;
 use crate::daemon::roster::MachineStatus;
 use crate::exit::{Exit, Failure};
 use crate::places::{Places, state_dir_to_read};
-use crate::printer::Format;
+use crate::printer::{Format, tell_of_zone};
 use qev_journal::Reader;
 use qev_qmp::json::print::{Layout, Order};
 use qev_qmp::{Object, Timestamp, Value};
@@ -68,6 +68,9 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         let reports = discover::report(discover::all(Path::new("/proc")), &ours(&machines)).await;
         reports.iter().map(|report| discovered(report, args.output)).collect()
     } else {
+        if args.output == Format::Text {
+            tell_of_zone();
+        }
         table(&machines(&state_dir?).await?, args.output)
     };
     let mut out = anstream::stdout().lock();

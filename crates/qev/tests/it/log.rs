@@ -87,6 +87,43 @@ fn people_see_the_date_where_it_changes() {
     assert_eq!(lines.len(), 2 + 1 + 4);
 }
 
+/// A time zone as zoneinfo has it (RFC 8536, version 2): nothing but the rule at its end.
+fn zone(rule: &str) -> Vec<u8> {
+    let header = |types: u8, letters: u8| {
+        let mut header = b"TZif2".to_vec();
+        header.extend([0; 15]);
+        // Counts, four bytes each: marks of UT and of standard time, leap seconds, transitions, types, letters.
+        header.extend([0, 0, 0, 0, types, letters].into_iter().flat_map(|count| [0, 0, 0, count]));
+        header
+    };
+    let one_type = [&[0; 6][..], b"UTC\0"].concat();
+    [&header(1, 4)[..], &one_type, &header(1, 4), &one_type, format!("\n{rule}\n").as_bytes()].concat()
+}
+
+#[test]
+fn a_time_zone_is_read_from_those_of_the_system() {
+    let scratch = state();
+    std::fs::create_dir_all(scratch.path("zones/Here")).unwrap();
+    std::fs::write(scratch.path("zones/Here/Now"), zone("<+0530>-5:30")).unwrap();
+    let shown = |zone: &str| {
+        let mut command = qev(&["log", "--state-dir", &scratch.path(""), "-n", "1"]);
+        command.env("TZDIR", scratch.path("zones")).env("TZ", zone).output().unwrap()
+    };
+    let time = |output: &Output| stdout(output).lines().last().unwrap().split_whitespace().nth(1).unwrap().to_owned();
+    let in_utc = shown("UTC");
+    assert_eq!(stderr(&in_utc), "");
+    let here = shown("Here/Now");
+    assert_eq!(stderr(&here), "");
+    let minutes = |time: &str| -> u32 { time[..2].parse::<u32>().unwrap() * 60 + time[3..5].parse::<u32>().unwrap() };
+    assert_eq!(minutes(&time(&here)), (minutes(&time(&in_utc)) + 330) % 1440);
+
+    let nowhere = shown("No/Where");
+    assert_eq!(time(&nowhere), time(&in_utc));
+    let told = "qev: TZ=No/Where: this computer has no such time zone in /usr/share/zoneinfo (package tzdata), so times are \
+                in UTC\n";
+    assert_eq!(stderr(&nowhere), told);
+}
+
 #[test]
 fn what_is_wrong_with_a_call_is_said() {
     let scratch = Scratch::new();
@@ -358,8 +395,8 @@ fn a_name_that_nobody_has_is_told_with_those_that_are() {
     assert_eq!(stderr(&output), expected);
 
     let output = run(&["send", "web1", "stop"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).starts_with("qev: 'web1' is the name of a machine"), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(10));
+    assert!(stderr(&output).starts_with("qev: there is no socket named 'web1' here; "), "{}", stderr(&output));
     let output = run(&["wait", "tcp:localhost:1", "STOP", "--after", "3"]);
     assert_eq!(output.status.code(), Some(2));
 }
