@@ -10,6 +10,7 @@ pub(crate) mod explain;
 mod log;
 mod machines;
 mod man;
+mod misspelt;
 mod page;
 mod replay;
 mod run;

@@ -17,7 +17,7 @@ mod values;
 
 pub(crate) use problem::{LoadError, Problem};
 pub(crate) use share::{Allow, Share, SharePolicy, User};
-pub(crate) use values::mode;
+pub(crate) use values::{LONGEST_SOCKET_PATH, mode};
 
 use crate::places::Places;
 use qev_journal::{Options, Synchronous};

@@ -6,12 +6,8 @@ use std::io;
 use std::task::Poll;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What a person and a service manager end a program with.
-pub(crate) const TO_END: &[SignalKind] = &[SignalKind::interrupt(), SignalKind::terminate()];
-
-/// The same, and that the terminal is gone.
-pub(crate) const TO_END_OR_HANG_UP: &[SignalKind] =
-    &[SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+/// What a person and a service manager end a program with, and that the terminal is gone.
+pub(crate) const TO_END: &[SignalKind] = &[SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
 
 /// Signals that have no other effect any more.
 #[derive(Debug, Default)]
@@ -23,9 +19,11 @@ impl Signals {
         Signals::try_catch(kinds).map_err(|error| Failure::new(Exit::Failed, error).about("listening for signals"))
     }
 
-    /// The same, with the error as the kernel has it.
+    /// The same, with the error as the kernel has it. A terminal that is gone ends nobody who was started to outlive it
+    /// (`nohup`).
     pub(crate) fn try_catch(kinds: &[SignalKind]) -> io::Result<Signals> {
-        kinds.iter().map(|kind| Ok((*kind, signal(*kind)?))).collect::<io::Result<_>>().map(Signals)
+        let to_catch = kinds.iter().filter(|kind| **kind != SignalKind::hangup() || !is_hang_up_ignored());
+        to_catch.map(|kind| Ok((*kind, signal(*kind)?))).collect::<io::Result<_>>().map(Signals)
     }
 
     /// The number of the next that comes; for ever, where none are caught. None is missed when the future is dropped.
@@ -47,6 +45,18 @@ impl Signals {
     }
 }
 
+/// Whether we were started with SIGHUP ignored. To catch it would undo that.
+fn is_hang_up_ignored() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, SignalKind::hangup()))
+}
+
+/// Whether a process with this `/proc/PID/status` ignores a signal.
+fn ignores(status: &str, kind: SignalKind) -> bool {
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let set = ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default();
+    kind.as_raw_value().checked_sub(1).and_then(|bit| u32::try_from(bit).ok()).is_some_and(|bit| set >> bit & 1 == 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +72,15 @@ mod tests {
         }
         let none = tokio::time::timeout(Duration::from_millis(1), Signals::default().any()).await;
         assert!(none.is_err());
+    }
+
+    #[test]
+    fn a_set_of_signals_is_read_as_the_kernel_writes_it() {
+        let of =
+            |set: &str| format!("Name:\tqev\nSigBlk:\t0000000000000001\nSigIgn:\t{set}\nSigCgt:\t0000000000000001\n");
+        assert!(ignores(&of("0000000000001001"), SignalKind::hangup()));
+        assert!(!ignores(&of("0000000000001002"), SignalKind::hangup()));
+        assert!(ignores(&of("0000000000001002"), SignalKind::interrupt()));
+        assert!(!ignores("Name:\tqev\n", SignalKind::hangup()));
     }
 }

@@ -10,6 +10,7 @@ mod read;
 mod state;
 
 pub use audit::Audit;
+pub use line::MEMBERS;
 pub use read::RecordError;
 
 use crate::meaning::Meaning;

@@ -17,6 +17,39 @@ const NAMED: usize = 10;
 /// The daemon says of a machine that it is gone a moment after it has recorded that.
 const A_MOMENT: Duration = Duration::from_millis(250);
 
+/// What the name of a monitor's socket ends in.
+const OF_SOCKETS: [&str; 4] = [".sock", ".socket", ".qmp", ".monitor"];
+
+/// That a verb which takes no names of machines was given a TARGET without a '/', and no socket here is called so.
+pub(crate) fn no_socket(name: &str) -> Failure {
+    let lent = match OF_SOCKETS.iter().any(|ending| name.ends_with(ending)) {
+        true => String::new(),
+        false => {
+            format!("; a machine's monitor is lent by the daemon at share/{}.qmp in its run folder", plain::name(name))
+        }
+    };
+    Failure::new(Exit::NoSuchSocket, format!("{}{lent}", NoSocket(name)))
+}
+
+/// That no socket here has this name.
+struct NoSocket<'a>(&'a str);
+
+impl fmt::Display for NoSocket<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no socket named '{}' here", plain::name(self.0))
+    }
+}
+
+/// That the daemon cannot be asked about a name. Where none runs, a socket may have been meant.
+pub(crate) fn not_asked(name: &str, error: AskError) -> Failure {
+    let is_not_running = matches!(error, AskError::NotRunning { .. });
+    let failure = Failure::from(error);
+    match is_not_running {
+        true => failure.about(format!("{}, and no machine of that name is known", NoSocket(name))),
+        false => failure,
+    }
+}
+
 /// A machine that somebody named.
 #[derive(Clone, Debug)]
 pub(crate) struct ByName {
@@ -49,6 +82,9 @@ impl fmt::Display for Absence {
                 write!(f, "{} is not attached: it is {}", plain::name(name), plain::name(state))
             }
             Absence::Unknown { name, near, there } => {
+                if OF_SOCKETS.iter().any(|ending| name.ends_with(ending)) {
+                    write!(f, "{}, and ", NoSocket(name))?;
+                }
                 write!(f, "the daemon knows no machine {}", plain::name(name))?;
                 if let Some(near) = near.first() {
                     write!(f, ": did you mean {}?", plain::name(near))?;
@@ -151,6 +187,9 @@ mod tests {
         check("wbe1", &there, Some("the daemon knows no machine wbe1: did you mean web1?; there are: db1, web1"));
         check("mail", &there, Some("the daemon knows no machine mail; there are: db1, web1"));
         check("mail", &[], Some("the daemon knows no machine mail; it knows none yet"));
+        let no_socket =
+            "there is no socket named 'vm.sock' here, and the daemon knows no machine vm.sock; it knows none yet";
+        check("vm.sock", &[], Some(no_socket));
         let many: Vec<_> = (10..30).map(|n| machine(&format!("vm{n}"), None, "attached")).collect();
         let expected = "the daemon knows no machine mail; there are: vm10, vm11, vm12, vm13, vm14, vm15, vm16, vm17, \
                         vm18, vm19 and 10 more";

@@ -59,6 +59,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
 
 /// The catalogue beside what a QEMU says of its own events.
 async fn check(target: &Target, format: Format) -> Result<Exit, Failure> {
+    if let Target::Machine(name) = target {
+        return Err(super::by_name::no_socket(name));
+    }
     let (client, _) = Client::connect(target, ConnectOptions::default()).await?;
     let schema = introspect::ask(&client).await.map_err(|error| Failure::from(error).about(target))?;
     let differences = compare::differences(&schema);

@@ -80,7 +80,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     for (i, path) in args.qmp.iter().enumerate() {
         builder = builder.bind(path, options().name(format!("qmp{i}")));
     }
-    let mut signals = Signals::catch(signals::TO_END_OR_HANG_UP)?;
+    let mut signals = Signals::catch(signals::TO_END)?;
     let mut server = builder.start().await.map_err(|error| Failure::new(Exit::Failed, error))?;
     for path in &args.qmp {
         tell(&format!("serving {}", path.display()));

@@ -22,7 +22,7 @@ mod panic_device;
 mod qemu;
 mod verdict;
 
-use super::duration;
+use super::{duration, misspelt};
 use crate::exit::{Exit, Failure};
 use crate::monitor::{Monitor, ROOM, hostname};
 use crate::printer::Format;
@@ -97,9 +97,10 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     refuse(&args)?;
+    misspelt::tell_of(args.stop_on.iter().chain(&args.fail_on), &args.r#where);
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     // The handlers stand before QEMU does: it must not be left behind.
-    let signals = Signals::catch(signals::TO_END_OR_HANG_UP)?;
+    let signals = Signals::catch(signals::TO_END)?;
     let outlet = Outlet::start(args.output, args.record.as_deref())?;
     let (ours, theirs) = qemu::monitor()?;
     let connecting = tokio::spawn(connect(ours, name(&args.command)));

@@ -4,6 +4,11 @@ use clap::Args;
 use qev_record::filter::{Glob, Where};
 use qev_record::{Filter, Record, Severity};
 
+/// How many events somebody waits for.
+pub(crate) fn count(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "expected a whole number, 1 or more".to_owned())
+}
+
 /// Which records are wanted.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Select {
@@ -25,8 +30,9 @@ pub(crate) struct Select {
 }
 
 impl Select {
-    /// The filter that the options describe.
+    /// The filter that the options describe. Names in it that nobody knows are told.
     pub(crate) fn filter(&self) -> Filter {
+        super::misspelt::tell_of(&self.event, &self.r#where);
         Filter {
             events: self.event.clone(),
             wheres: self.r#where.clone(),

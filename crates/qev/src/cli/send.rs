@@ -3,7 +3,7 @@
 //! With `--wait` the subscription stands before the command is sent. So an event that comes before the reply counts, and
 //! there is no moment in which it could be missed.
 
-use super::duration;
+use super::{by_name, duration, misspelt};
 use crate::exit::{Exit, Failure, tell};
 use crate::monitor::{Monitor, ROOM, file_name, hostname};
 use crate::printer::{Format, Lines};
@@ -84,12 +84,9 @@ fn arguments(text: &str) -> Result<Json, NotArguments> {
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     if let Target::Machine(name) = &args.target {
-        let name = plain::name(name);
-        return Err(Failure::usage(format!(
-            "'{name}' is the name of a machine, and commands go to its monitor's socket: give unix:PATH, tcp:HOST:PORT, \
-             fd:N or a path"
-        )));
+        return Err(by_name::no_socket(name));
     }
+    misspelt::tell_of(&args.wait, &args.r#where);
     let deadline = Instant::now().checked_add(args.timeout);
     let options = ConnectOptions::default().greeting_timeout(args.timeout.min(Duration::from_secs(5)));
     let (client, events) = Client::connect(&args.target, options).await?;

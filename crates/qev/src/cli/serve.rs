@@ -1,8 +1,9 @@
 //! `qev serve`: the daemon.
 
-use crate::config::{Attach, Config, Http, listen_address};
+use crate::config::{Attach, Config, Http, LONGEST_SOCKET_PATH, listen_address};
 use crate::daemon::serve::serve;
 use crate::exit::{Exit, Failure};
+use qev_link::Target;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -47,10 +48,10 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         config.state_dir = dir;
     }
     if !args.attach.is_empty() {
-        config.attach = args.attach.into_iter().map(Attach::at).collect();
+        config.attach = args.attach.into_iter().map(|path| Attach::at(from_the_root(path))).collect();
     }
     if !args.dial.is_empty() {
-        config.dial = args.dial.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
+        config.dial = args.dial.iter().map(|path| dial(path)).collect::<Result<_, _>>()?;
     }
     if !args.http.is_empty() {
         config.http = http(config.http, &args.http)?;
@@ -82,9 +83,39 @@ fn http(configured: Http, said: &[Listen]) -> Result<Http, Failure> {
     Ok(configured.at(at.collect::<Result<_, _>>()?))
 }
 
-/// A pattern that does not depend on the folder in which it was given.
-fn absolute(pattern: &str) -> Result<String, Failure> {
-    let path = std::path::absolute(pattern).map_err(|error| Failure::usage(error).about("--dial"))?;
+/// A socket's path as who is in another folder must write it, unless none can be so long.
+fn from_the_root(path: PathBuf) -> PathBuf {
+    match std::path::absolute(&path) {
+        Ok(absolute) if absolute.as_os_str().len() <= LONGEST_SOCKET_PATH => absolute,
+        _ => path,
+    }
+}
+
+/// A pattern that does not depend on the folder in which it was given; `unix:` before it says no more.
+fn dial(pattern: &str) -> Result<String, Failure> {
+    let usage = |error: String| Failure::usage(error).about("--dial");
+    let pattern = match pattern.split_once(':') {
+        Some(("unix", _)) => {
+            let target = pattern.parse::<Target>().map_err(|error| usage(error.to_string()))?;
+            target.to_string()
+        }
+        Some(("tcp", _)) => {
+            return Err(usage(format!(
+                "'{}' is no path, and a machine over TCP needs a name. Put it into the configuration: a line [[machine]], then \
+                 name = \"…\" and monitor = \"{}\"",
+                pattern.escape_debug(),
+                pattern.escape_debug()
+            )));
+        }
+        Some(("fd", _)) => {
+            return Err(usage(format!(
+                "'{}' is no path: a daemon connects to its monitors itself",
+                pattern.escape_debug()
+            )));
+        }
+        _ => pattern.to_owned(),
+    };
+    let path = std::path::absolute(&pattern).map_err(|error| Failure::usage(error).about("--dial"))?;
     // What was text, joined to a folder whose name is none, is none.
     path.into_os_string().into_string().map_err(|_| Failure::usage("the path is not text").about("--dial"))
 }

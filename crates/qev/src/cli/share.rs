@@ -9,7 +9,6 @@ use crate::signals::{self, Signals};
 use qev_link::share::{Admission, Budget, Gate, Notice};
 use qev_link::{Access, Client, ConnectOptions, Peer, Share, Target};
 use qev_record::filter::Glob;
-use qev_record::plain;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -46,10 +45,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     if let Target::Machine(name) = &args.target {
-        let name = plain::name(name);
-        return Err(Failure::usage(format!(
-            "'{name}' is the name of a machine, which the daemon shares itself: give unix:PATH, tcp:HOST:PORT, fd:N or a path"
-        )));
+        return Err(super::by_name::no_socket(name));
     }
     if !args.command.is_empty() && args.allow != Allow::Operate {
         return Err(Failure::usage("only --allow operate has a list of commands").about("--command"));

@@ -147,7 +147,7 @@ async fn run_one(args: &Args, scenario: Option<&Scenario>) -> Result<Exit, Failu
     if let Some(path) = &args.guest {
         builder = builder.bind(path, MonitorOptions::default().name(GUEST));
     }
-    let mut signals = Signals::catch(signals::TO_END_OR_HANG_UP)?;
+    let mut signals = Signals::catch(signals::TO_END)?;
     let mut server = builder.start().await.map_err(|error| Failure::new(Exit::Failed, error))?;
     for path in args.qmp.iter().chain(&args.guest) {
         tell(&format!("serving {}", path.display()));

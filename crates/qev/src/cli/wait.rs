@@ -12,9 +12,10 @@
 
 mod source;
 
-use super::by_name::{Absence, ByName};
-use super::duration;
+use super::by_name::{Absence, ByName, not_asked};
 use super::log::state_dir;
+use super::select::count;
+use super::{duration, misspelt};
 use crate::bound;
 use crate::exit::{Exit, Failure, tell};
 use crate::monitor::{Monitor, ROOM, file_name, hostname};
@@ -77,7 +78,7 @@ pub(crate) struct Args {
     severity: Option<Severity>,
 
     /// Wait for this many events
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
+    #[arg(short = 'n', long, value_name = "N", default_value = "1", value_parser = count)]
     count: u64,
 
     /// Of a machine by name: what the journal has behind this sequence number counts, too
@@ -98,6 +99,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    misspelt::tell_of(&args.events, &args.r#where);
     let printer = Printer::start(args.output, file_name(&args.target).chars().count());
     let timeout = args.timeout;
     let (said, after) = (args.state_dir.clone(), args.after);
@@ -155,7 +157,7 @@ impl Wait {
     /// The same for a machine that the daemon holds: it is asked for what it records from now on before the command is
     /// started. What stands in the journal is looked at first, when a number is given.
     async fn run_by_name(&mut self, machine: &ByName, after: Option<u64>, printer: &Printer) -> Result<Exit, Failure> {
-        let sight = machine.look().await?;
+        let sight = machine.look().await.map_err(|error| not_asked(&machine.name, error))?;
         let mut is_gone = false;
         let mut behind = sight.last;
         if let Some(after) = after {

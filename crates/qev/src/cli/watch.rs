@@ -10,7 +10,7 @@ mod dial_out;
 use super::by_name::ByName;
 use super::duration;
 use super::log::state_dir;
-use super::select::Select;
+use super::select::{Select, count};
 use crate::exit::{Exit, Failure, tell};
 use crate::introspect;
 use crate::monitor::{Monitor, file_name, hostname};
@@ -58,7 +58,7 @@ pub(crate) struct Args {
     select: Select,
 
     /// End after this many events
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = count)]
     count: Option<u64>,
 
     /// End after this time, with status 124
@@ -78,7 +78,7 @@ pub(crate) struct Args {
 enum Note {
     Record(Box<Record>),
     NotConnected(ConnectError),
-    NotWatched(by_name::NotWatched),
+    NotWatched { name: String, error: by_name::NotWatched },
 }
 
 /// How monitors are followed.
@@ -155,8 +155,8 @@ async fn watch(
                 let exit = Failure::from(error).report();
                 failed = failed.or(Some(exit));
             }
-            Note::NotWatched(error) => {
-                let exit = Failure::from(error).report();
+            Note::NotWatched { name, error } => {
+                let exit = error.into_failure(&name).report();
                 failed = failed.or(Some(exit));
             }
             Note::Record(record) => {

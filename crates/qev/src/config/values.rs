@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a Unix socket's path may be, in bytes: `sun_path` without its end.
-const LONGEST_SOCKET_PATH: usize = 107;
+pub(crate) const LONGEST_SOCKET_PATH: usize = 107;
 
 /// How long a machine's name may be, in bytes.
 const LONGEST_NAME: usize = 255;

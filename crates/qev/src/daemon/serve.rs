@@ -1,7 +1,7 @@
 //! The daemon's life: what is opened in which order, and closed in which.
 //!
 //! ```text
-//!   signals ─► journal ─► recorder ─► control socket ─► sources ─► (runs) ─► SIGTERM, SIGINT, the recorder failed
+//!   signals ─► journal ─► recorder ─► control socket ─► sources ─► (runs) ─► SIGTERM, SIGINT, SIGHUP, the recorder failed
 //!                                                                                │
 //!   end 0 ◄─ recorder stopped: all is committed ◄─ machines: detached ◄─ sources stopped
 //! ```

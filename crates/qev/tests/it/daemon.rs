@@ -31,17 +31,22 @@ impl Daemon {
 
     /// The same, as a process that may have so many open files.
     pub(crate) fn start_with_files(scratch: &Scratch, files: usize, more: &[&str]) -> Daemon {
+        Daemon::start_after(scratch, &format!("ulimit -n {files}"), more)
+    }
+
+    /// The same, as a process that has what a line of a shell's gave it.
+    pub(crate) fn start_after(scratch: &Scratch, line: &str, more: &[&str]) -> Daemon {
         let command = serve(scratch, more);
-        let mut limited = Command::new("bash");
-        limited.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]);
-        limited.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &format!("{line} && exec \"$0\" \"$@\"")]);
+        shell.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
         for (name, value) in command.get_envs() {
             match value {
-                Some(value) => limited.env(name, value),
-                None => limited.env_remove(name),
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
             };
         }
-        Daemon::listening(limited)
+        Daemon::listening(shell)
     }
 
     fn listening(mut command: Command) -> Daemon {
@@ -69,8 +74,13 @@ impl Daemon {
     }
 
     /// Tells it to stop, and waits until it has.
-    pub(crate) fn stop(mut self) {
-        self.signal("TERM");
+    pub(crate) fn stop(self) {
+        self.stop_by("TERM");
+    }
+
+    /// The same by another signal.
+    pub(crate) fn stop_by(mut self, signal: &str) {
+        self.signal(signal);
         assert_eq!(self.running.status(), 0);
     }
 

@@ -86,13 +86,23 @@ fn a_socket_right_here_needs_no_slash() {
 
 #[test]
 fn a_wrong_target_says_what_a_target_is() {
-    let output = run(&["send", "web1", "query-status"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(
-        stderr(&output).contains("'web1' is the name of a machine, and commands go to its monitor's socket"),
-        "{}",
-        stderr(&output)
-    );
+    for (target, expected) in [
+        ("vm.sock", "qev: there is no socket named 'vm.sock' here\n"),
+        (
+            "web1",
+            "qev: there is no socket named 'web1' here; a machine's monitor is lent by the daemon at share/web1.qmp in its run \
+             folder\n",
+        ),
+    ] {
+        for verb in [
+            &["send", target, "query-status"][..],
+            &["share", target, "--qmp", "/x/q"],
+            &["explain", "--check", target],
+        ] {
+            let output = run(verb);
+            assert_eq!((&*stderr(&output), output.status.code()), (expected, Some(10)), "{verb:?}");
+        }
+    }
     let output = run(&["send", "tcp:localhost", "query-status"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("expected tcp:HOST:PORT"), "{}", stderr(&output));

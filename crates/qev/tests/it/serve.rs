@@ -1,9 +1,11 @@
 //! `qev serve`: machines that dial in and machines that are dialled, their history, and what becomes of it when the daemon
 //! is stopped or killed.
 
-use crate::daemon::{Daemon, History, dialling, emit, machine, session, signal};
-use crate::program::{Raw, Running, Scratch, exists, qev, run};
+use crate::daemon::{Daemon, History, NO_FSYNC, dialling, emit, machine, session, signal};
+use crate::program::{Raw, Running, Scratch, exists, qev, run, stderr};
 use qev_record::{Kind, Severity};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 
 #[test]
 fn machines_that_dial_and_machines_that_are_dialled_are_attached_and_their_events_kept() {
@@ -38,6 +40,52 @@ fn machines_that_dial_and_machines_that_are_dialled_are_attached_and_their_event
         assert_eq!((detached.reason.as_deref(), detached.severity), (Some("qev was stopped"), Severity::Notice));
     }
     assert!(!exists(&scratch.path("a.sock")), "what was made is removed");
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_it_in_order_unless_it_was_started_to_outlive_that() {
+    let scratch = Scratch::new();
+    let mut history = History::of(&scratch);
+    let daemon = Daemon::start(&scratch, &[]);
+    let _web1 = dialling(&scratch, "web1", &[]);
+    history.kind(&Kind::State, "web1");
+    daemon.stop_by("HUP");
+    assert_eq!(history.kind(&Kind::Detached, "web1").reason.as_deref(), Some("qev was stopped"));
+    assert!(!exists(&scratch.path("a.sock")) && !exists(&scratch.path("state/qev.sock")));
+
+    let daemon = Daemon::start_after(&scratch, "trap '' HUP", &[]);
+    daemon.signal("HUP");
+    history.kind(&Kind::State, "web1");
+    emit(&scratch, "web1", "STOP");
+    history.event("STOP", "web1");
+    daemon.stop();
+}
+
+#[test]
+fn a_path_of_the_command_line_may_be_written_as_for_qemu_and_from_any_folder() {
+    let scratch = Scratch::new();
+    let _vm1 = machine(&["--qmp", &scratch.path("vm1.sock")]);
+    let mut command = qev(&["serve", "--state-dir", "state", "--attach", "a.sock", "--http", "none", NO_FSYNC]);
+    command.args(["--dial", "unix:vm1.sock,server=on"]).current_dir(scratch.path(""));
+    let mut child = command.env("XDG_CONFIG_HOME", scratch.path("none")).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut told).unwrap();
+    let _daemon = Running(child);
+    assert_eq!(told, format!("qev: listening at {}\n", scratch.path("a.sock")));
+    History::of(&scratch).kind(&Kind::Attached, "vm1");
+
+    for (pattern, expected) in [
+        (
+            "tcp:localhost:4444",
+            "a machine over TCP needs a name. Put it into the configuration: a line [[machine]], then name",
+        ),
+        ("fd:3", "'fd:3' is no path"),
+        ("unix:", "'unix:' without a path: expected unix:PATH"),
+    ] {
+        let output = run(&["serve", "--dial", pattern, "--state-dir", &scratch.path("other")]);
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+        assert_eq!(output.status.code(), Some(2), "{pattern}");
+    }
 }
 
 #[test]

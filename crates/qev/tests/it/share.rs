@@ -72,7 +72,7 @@ fn who_may_operate_may_execute_what_is_named() {
     let output = run(&["share", &scratch.path("none"), "--qmp", &path]);
     assert_eq!(output.status.code(), Some(10), "{}", stderr(&output));
     let output = run(&["share", "web1", "--qmp", &path]);
-    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(10), "{}", stderr(&output));
 }
 
 #[test]

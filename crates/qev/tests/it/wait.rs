@@ -111,8 +111,9 @@ fn a_socket_that_is_not_there_yet_is_waited_for() {
     let (monitor, guest) = (scratch.path("vm1.sock"), scratch.path("guest.sock"));
     // A stale one is as good as none.
     stale(&monitor);
-    // The guest's socket is made after the monitor's; `-n 0` waits for no more than that it is there.
-    let script = format!("'{QEV}' wait '{guest}' '*' -n 0 && '{QEV}' send '{guest}' emit '{{\"event\": \"STOP\"}}'");
+    // The guest's socket is made after the monitor's.
+    let script =
+        format!("until [ -S '{guest}' ]; do sleep 0.05; done; '{QEV}' send '{guest}' emit '{{\"event\": \"STOP\"}}'");
     let mut command = qev(&["wait", &monitor, "STOP", "-o", "json", "--", "sh", "-c", &script]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut told = BufReader::new(child.stderr.take().unwrap());
@@ -130,9 +131,9 @@ fn a_socket_that_is_not_there_yet_is_waited_for() {
 fn time_that_is_over_is_124_and_says_what_did_not_happen() {
     let machine = Machine::start(&[]);
     // Time enough to be connected, on any machine.
-    let output = run(&["wait", &machine.monitor, "A", "B_*", "--timeout", "10.0"]);
+    let output = run(&["wait", &machine.monitor, "RESET", "B_*", "--timeout", "10.0"]);
     assert_eq!(output.status.code(), Some(124));
-    assert_eq!(stderr(&output), "qev: timed out after 10s, before A or B_* came\n");
+    assert_eq!(stderr(&output), "qev: timed out after 10s, before RESET or B_* came\n");
 
     let scratch = Scratch::new();
     let output = run(&["wait", &scratch.path("missing.sock"), "A", "--timeout", "2s"]);
@@ -176,6 +177,41 @@ fn what_will_never_be_a_monitor_is_not_waited_for() {
     for arguments in [&["wait", "/x/vm.sock"][..], &["wait", "/x/vm.sock", "STOP", "-n", "x"]] {
         assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
     }
-    let output = run(&["wait", "web1", "STOP", "--state-dir", &scratch.path("none")]);
-    assert_eq!(output.status.code(), Some(10), "nobody knows machines by name: {}", stderr(&output));
+    let output = run(&["wait", &path, "STOP", "-n", "0"]);
+    assert!(stderr(&output).contains("expected a whole number, 1 or more"), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(2));
+    for verb in [&["wait", "vm.sock", "STOP"][..], &["watch", "vm.sock"]] {
+        let output = run(&[verb, &["--state-dir", &scratch.path("none")]].concat());
+        assert_eq!(output.status.code(), Some(10), "nobody knows machines by name: {}", stderr(&output));
+        let expected =
+            "qev: there is no socket named 'vm.sock' here, and no machine of that name is known: no daemon is behind";
+        assert!(stderr(&output).starts_with(expected), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn names_that_nobody_knows_are_told_and_waited_for_all_the_same() {
+    let machine = Machine::start(&[]);
+    let emitted = emit(&machine, r#"{"event": "GUEST_PANIKED", "unchecked": true}"#);
+    let arguments =
+        ["wait", &machine.monitor, "GUEST_PANIKED", "SHUTDOWN", "--timeout", "2m", "--", "sh", "-c", &emitted];
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(
+        stderr(&output),
+        "qev: no event that qev knows is called 'GUEST_PANIKED': did you mean GUEST_PANICKED?\n"
+    );
+
+    let scratch = Scratch::new();
+    let missing = scratch.path("missing.sock");
+    for verb in [
+        &["watch", &missing, "-e", "NOSUCHEVENT", "-w", "action=pause"][..],
+        &["send", &missing, "cont", "--wait", "NOSUCHEVENT", "-w", "action=pause"],
+        &["log", "-e", "NOSUCHEVENT", "-w", "action=pause", "--state-dir", &missing],
+        &["run", "--fail-on", "NOSUCHEVENT", "-w", "action=pause", "--", &missing],
+    ] {
+        let told = stderr(&run(verb));
+        assert!(told.contains("qev: no event that qev knows is called 'NOSUCHEVENT': qev explain lists"), "{told}");
+        assert!(told.contains("qev: no record has a member 'action': "), "{told}");
+    }
 }

@@ -98,6 +98,7 @@ impl Where {
             ("timestamp", Some("microseconds")) => self.is_number(record.timestamp.map(|time| time.microseconds)),
             ("data", inward) => self.is_inside(record.data.as_ref(), inward),
             ("extra", inward) => self.is_inside(record.extra.as_ref(), inward),
+            ("departs", inward) => self.is_inside(record.departs.as_ref(), inward),
             (name, inward) => {
                 let unknown = record.unknown.iter().find(|(known, _)| **known == *name);
                 self.is_inside(unknown.map(|(_, value)| value), inward)

@@ -6,6 +6,30 @@ use qev_qmp::json::print::string;
 use qev_qmp::{EventName, Json, Timestamp};
 use std::fmt::Write as _;
 
+/// The members that a record can have, in their order.
+pub const MEMBERS: [&str; 20] = [
+    "seq",
+    "kind",
+    "host",
+    "machine",
+    "machine_id",
+    "session",
+    "via",
+    "received",
+    "durable",
+    "severity",
+    "summary",
+    "reason",
+    "from",
+    "until",
+    "missed",
+    "event",
+    "timestamp",
+    "data",
+    "extra",
+    "departs",
+];
+
 impl Record {
     /// The record as one line of JSON, without its line end.
     ///

@@ -63,7 +63,7 @@ pub(super) async fn run(args: &Args, scenario: Option<&Scenario>, count: u32) ->
     open_files::check(u64::from(count), files(args, scenario))?;
     let dial = args.dial.as_deref().map(|path| Dial::new(path, options(args).name("dial"))).transpose()?;
     let names = Names::new(args.name.as_deref().unwrap_or("vm"), count);
-    let mut signals = Signals::catch(signals::TO_END_OR_HANG_UP)?;
+    let mut signals = Signals::catch(signals::TO_END)?;
     let (stop, stopped) = watch::channel(false);
     let mut machines = JoinSet::new();
     for number in 0..count {

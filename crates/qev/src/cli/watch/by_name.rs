@@ -1,7 +1,7 @@
 //! Machines that the daemon holds: what it records of them.
 
 use super::{Note, Notes};
-use crate::cli::by_name::{Absence, ByName};
+use crate::cli::by_name::{Absence, ByName, not_asked};
 use crate::daemon::control::client::{Answer, AskError};
 use crate::exit::{Failure, tell};
 use qev_record::Kind;
@@ -18,10 +18,11 @@ pub(super) enum NotWatched {
     Machine(Absence),
 }
 
-impl From<NotWatched> for Failure {
-    fn from(error: NotWatched) -> Failure {
-        match error {
-            NotWatched::Daemon(error) => error.into(),
+impl NotWatched {
+    /// How the program ends for it. `name` is how the machine was called.
+    pub(super) fn into_failure(self, name: &str) -> Failure {
+        match self {
+            NotWatched::Daemon(error) => not_asked(name, error),
             NotWatched::Machine(absence) => absence.into(),
         }
     }
@@ -52,7 +53,7 @@ pub(super) async fn follow(machine: ByName, reconnect: bool, notes: Notes) {
         );
         if !reconnect || !may_change {
             // The loop may have ended already; then nobody wants to know.
-            let _ = notes.send(Note::NotWatched(error)).await;
+            let _ = notes.send(Note::NotWatched { name: machine.name, error }).await;
             return;
         }
         let message = format!("waiting: {error}");
