@@ -17,7 +17,7 @@ use super::compare::{Counts, Difference, Frames, difference};
 use super::round::{MachineKind, Session, Setting};
 
 /// How long a machine may take to serve its monitor, and to answer what is sent at once.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 const NAME: &str = "é \"vm\" <1>";
 const UUID: &str = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
@@ -209,7 +209,7 @@ struct Monitor {
 
 /// Stands for a frame when none came.
 const ENDED: &[u8] = b"(the connection ended)";
-const SILENT: &[u8] = b"(nothing more came within a minute)";
+const SILENT: &[u8] = b"(nothing more came in time)";
 
 impl Monitor {
     fn connect(machine: &Machine, pretty: bool) -> Result<Monitor, Error> {

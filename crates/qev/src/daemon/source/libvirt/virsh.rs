@@ -19,8 +19,8 @@ const COMPLAINT: usize = 2048;
 /// How long a list of domains may take.
 const LIST: Duration = Duration::from_secs(20);
 
-/// How long it may take to end when it has closed its output.
-const ENDING: Duration = Duration::from_secs(2);
+/// How long it may take to end when it has closed its output: it says why as it ends, also on a host with much to do.
+const ENDING: Duration = Duration::from_secs(20);
 
 /// Each domain that runs, its name and its UUID; or a sentence that says why nobody knows.
 pub(super) type Running = Result<Vec<(String, String)>, String>;
