@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!              a source has           six queries,            gap, attached,
-//!              connected              5 s at most             state
+//!              connected              10 s at most            state
 //!   connecting ─────────► negotiated ─────────────► asked ───────────────► listening ◄─┐
 //!        │                     │ events meanwhile wait        │      │ an event         │
 //!        ▼                     │                              │      └── Outbox::put ──►┘  (waits for the journal)

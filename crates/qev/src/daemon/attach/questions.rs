@@ -19,7 +19,7 @@ const BALLOON: &str = "query-balloon";
 const OSPM: &str = "query-acpi-ospm-status";
 
 /// How long a machine may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many events may come meanwhile. At this bound it is not waited for answers any more.
 const EARLY: usize = 8192;
