@@ -6,7 +6,7 @@
 use crate::dictionary::Source;
 use qev_qmp::{EventName, Timestamp};
 use qev_record::record::Gap;
-use qev_record::{Kind, Record};
+use qev_record::{Kind, Record, Severity};
 use std::collections::BTreeMap;
 
 /// How many names a gap has, and how long one may be. A machine may make up as many as it likes.
@@ -82,7 +82,7 @@ impl Gone {
         *count = count.saturating_add(n);
     }
 
-    /// The gap.
+    /// The gap. It is no loss: who set the journal's size asked for this.
     pub(crate) fn record(&self) -> Record {
         let Source { host, machine, machine_id, session, via } = self.like.clone();
         let gap = Gap { from: self.from, until: self.until, missed: self.missed.clone() };
@@ -92,6 +92,7 @@ impl Gone {
         };
         let mut record = Record::gap(host, machine, self.received, gap, &reason);
         (record.machine_id, record.session, record.via) = (machine_id, session, via);
+        record.severity = Severity::Info;
         record
     }
 }
@@ -130,6 +131,6 @@ mod tests {
             "2 events are missing (8.0 s, 2 STOP): it had more than its share of the journal (other records that \
              went, too: 2)"
         );
-        assert_eq!(record.received, at(8_000_000));
+        assert_eq!((record.received, record.severity), (at(8_000_000), Severity::Info));
     }
 }

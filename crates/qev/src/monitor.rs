@@ -2,7 +2,7 @@
 
 use crate::printer::now;
 use qev_link::{Capacity, Client, EventItem, Peer, Target};
-use qev_record::{Record, record::Gap};
+use qev_record::{Record, Severity, record::Gap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +62,10 @@ impl Monitor {
         let record = match item {
             EventItem::Event(event) => Record::event(host, machine, now(), event),
             EventItem::Missed(count) => {
-                self.gap(Gap::default(), &format!("{count} messages came faster than they could be shown"))
+                let reason = format!("{count} messages came faster than they could be shown");
+                let mut lost = self.gap(Gap::default(), &reason);
+                lost.severity = Severity::Error;
+                lost
             }
             EventItem::Garbage(garbage) => self.gap(Gap::default(), &garbage.to_string()),
             EventItem::Restarted(_) => self.gap(Gap::default(), "the monitor began a new session"),

@@ -184,7 +184,8 @@ impl Record {
         record
     }
 
-    /// A record that events may be missing: a [`Severity::Warning`], an error when one that matters is known to be.
+    /// A record that events may be missing: a [`Severity::Warning`]. An error when some are known to be lost. The caller, who
+    /// may know that nobody wanted them any more, sets another severity then.
     pub fn gap(
         host: impl Into<Arc<str>>,
         machine: impl Into<Arc<str>>,
@@ -265,17 +266,12 @@ impl Record {
     }
 }
 
-/// Events whose loss is worse than a warning.
-const PRECIOUS: [&str; 6] =
-    ["BLOCK_IO_ERROR", "GUEST_CRASHLOADED", "GUEST_PANICKED", "QUORUM_FAILURE", "QUORUM_REPORT_BAD", "SHUTDOWN"];
-
 /// How many names of missing events a sentence has.
 const NAMED: usize = 3;
 
 impl Gap {
     fn severity(&self) -> Severity {
-        let precious = self.missed.keys().any(|name| PRECIOUS.contains(&name.as_str()));
-        if precious { Severity::Error } else { Severity::Warning }
+        if self.missed.is_empty() { Severity::Warning } else { Severity::Error }
     }
 
     fn sentence(&self, reason: &str) -> String {
@@ -356,7 +352,7 @@ mod tests {
         check_gap(None, &[], Severity::Warning, "events may be missing: not attached");
         check_gap(Some(5), &[], Severity::Warning, "events may be missing (5.0 s): not attached");
         check_gap(Some(-5), &[], Severity::Warning, "events may be missing: not attached");
-        check_gap(None, &[("RTC_CHANGE", 1)], Severity::Warning, "1 event is missing (1 RTC_CHANGE): not attached");
+        check_gap(None, &[("RTC_CHANGE", 1)], Severity::Error, "1 event is missing (1 RTC_CHANGE): not attached");
         check_gap(
             None,
             &[("A", 1), ("B", 2), ("C", u64::MAX), ("SHUTDOWN", 1)],

@@ -31,8 +31,8 @@ use crate::printer::now;
 use farewell::Farewell;
 use qev_link::{Capacity, Client, ConnectOptions, EndReason, EventItem, Events};
 use qev_qmp::Timestamp;
-use qev_record::Record;
 use qev_record::record::Gap;
+use qev_record::{Record, Severity};
 use questions::Answers;
 use run_state::RunState;
 use std::path::PathBuf;
@@ -331,7 +331,9 @@ impl Machine {
             }
             EventItem::Missed(count) => {
                 self.outbox.missed(count);
-                gap(&format!("{count} messages came faster than they could be kept"))
+                let mut lost = gap(&format!("{count} messages came faster than they could be kept"));
+                lost.severity = Severity::Error;
+                lost
             }
             EventItem::Garbage(garbage) => gap(&garbage.to_string()),
             EventItem::Restarted(_) => gap("the monitor began a new session"),

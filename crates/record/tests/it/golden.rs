@@ -64,7 +64,7 @@ fn what_qev_says_of_its_own_accord() {
     check(
         &Record::gap("h1", "web1", RECEIVED, gap, "the disk is full"),
         concat!(
-            r#"{"kind":"gap","host":"h1","machine":"web1","received":"2026-11-22T11:35:10.942911Z","severity":"warning","#,
+            r#"{"kind":"gap","host":"h1","machine":"web1","received":"2026-11-22T11:35:10.942911Z","severity":"error","#,
             r#""summary":"17 events are missing (0.0 s, 12 BALLOON_CHANGE, 5 RTC_CHANGE): the disk is full","#,
             r#""reason":"the disk is full","from":"2026-11-22T11:35:10.942911Z","until":"2026-11-22T11:35:10.942911Z","#,
             r#""missed":{"BALLOON_CHANGE":12,"RTC_CHANGE":5}}"#,

@@ -81,6 +81,8 @@ impl Dropped {
         };
         let (host, machine) = (Arc::clone(&self.like.host), Arc::clone(&self.like.machine));
         let mut record = Record::gap(host, machine, self.until, gap, &reason);
+        // Also when no event is among it.
+        record.severity = Severity::Error;
         record.machine_id.clone_from(&self.like.machine_id);
         record.session.clone_from(&self.like.session);
         record.via.clone_from(&self.like.via);

@@ -151,7 +151,7 @@ async fn when_nothing_is_committed_a_machine_waits_five_seconds_and_then_no_more
     let mut seq = 0;
     let kept = commit_all(&depot, &mut seq);
     let gap = kept.first().expect("a gap, in the place of what was dropped");
-    assert_eq!((&gap.kind, &*gap.machine), (&Kind::Gap, "a"));
+    assert_eq!((&gap.kind, &*gap.machine, gap.severity), (&Kind::Gap, "a", Severity::Error));
     let missed = gap.missed[&EventName::from("RTC_CHANGE")];
     // The oldest went, what is left stands in its order, and together it is all.
     let left = numbers(&kept[1..], "a");
