@@ -7,6 +7,7 @@ use crate::dictionary::{Entries, Source, What};
 use crate::error::{ReadError, SegmentError};
 use crate::reader::Reader;
 use crate::row::{self, Row};
+use crate::segment::RECORDS_A_SEGMENT;
 use crate::store;
 use std::fmt;
 use std::path::PathBuf;
@@ -22,10 +23,22 @@ pub struct Report {
     pub segments: Vec<SegmentReport>,
     /// Numbers that are missing between two that are there, as first and last.
     pub holes: Vec<(u64, u64)>,
-    /// Damaged segments that were set aside.
-    pub set_aside: Vec<PathBuf>,
+    /// Damaged segments that were set aside, and are still there.
+    pub set_aside: Vec<SetAside>,
     /// How many numbers have no record any more because a machine had more than its share. Gaps tell which.
     pub dropped: u64,
+}
+
+/// A damaged segment that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SetAside {
+    /// Its file.
+    pub path: PathBuf,
+    /// Its first number, and the last that it can have had.
+    pub numbers: (u64, u64),
+    /// How many of its records were saved, and are still kept.
+    pub saved: u64,
 }
 
 /// What was found in one segment.
@@ -49,9 +62,11 @@ pub struct SegmentReport {
 }
 
 impl Report {
-    /// Whether nothing is wrong and nothing is missing.
+    /// Whether nothing is wrong and nothing is missing: what a segment had that was set aside is.
     pub fn is_sound(&self) -> bool {
-        self.holes.is_empty() && self.segments.iter().all(|segment| segment.problems.is_empty())
+        self.holes.is_empty()
+            && self.set_aside.is_empty()
+            && self.segments.iter().all(|segment| segment.problems.is_empty())
     }
 
     /// How many records could be read.
@@ -83,8 +98,13 @@ impl fmt::Display for Report {
                 self.dropped
             )?;
         }
-        for path in &self.set_aside {
-            write!(f, "\n{}: a damaged segment that was set aside", path.display())?;
+        for SetAside { path, numbers: (first, last), saved } in &self.set_aside {
+            write!(
+                f,
+                "\n{}: a damaged segment that was set aside: of its records, between {first} and {last}, {saved} are kept; \
+                 delete this file when you do not need it any more",
+                path.display()
+            )?;
         }
         Ok(())
     }
@@ -100,9 +120,9 @@ impl Reader {
         let directory = |source| ReadError::Directory { dir: self.dir().into(), source };
         let mut report = Report::default();
         let set_aside = contents::damaged(self.dir()).map_err(directory)?;
-        report.set_aside = set_aside.into_iter().map(|entry| entry.path).collect();
         let mut last = None;
-        for entry in self.segments()? {
+        let segments = self.segments()?;
+        for entry in &segments {
             let mut holes = Vec::new();
             let mut numbers = Numbers { last, holes: &mut holes, double: None };
             let mut segment = SegmentReport {
@@ -111,7 +131,7 @@ impl Reader {
                 is_sealed: store::is_sealed(&entry.path),
                 ..SegmentReport::default()
             };
-            match check(&entry, &mut segment, &mut numbers) {
+            match check(entry, &mut segment, &mut numbers) {
                 Err(_) if !entry.path.exists() => continue,
                 Err(error) => segment.problem(error.in_words()),
                 Ok(()) => {}
@@ -123,7 +143,19 @@ impl Reader {
             last = last.max(segment.take_holes(holes, entry.first, &mut report));
             report.segments.push(segment);
         }
+        report.set_aside = set_aside.into_iter().map(|entry| SetAside::of(entry, &segments, &report)).collect();
         Ok(report)
+    }
+}
+
+impl SetAside {
+    fn of(entry: Entry, segments: &[Entry], report: &Report) -> SetAside {
+        let next = segments.iter().map(|segment| segment.first).find(|first| *first > entry.first);
+        let end = next.unwrap_or_else(|| entry.first.saturating_add(RECORDS_A_SEGMENT));
+        let of_its_name = segments.iter().find(|segment| segment.first == entry.first).map(|segment| &segment.path);
+        let saved = report.segments.iter().find(|segment| Some(&segment.path) == of_its_name);
+        let saved = saved.map_or(0, |segment| segment.records);
+        SetAside { path: entry.path, numbers: (entry.first, end.saturating_sub(1)), saved }
     }
 }
 

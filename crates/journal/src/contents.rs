@@ -9,6 +9,7 @@
 //! ```
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// How many digits a name has: as many as the largest number.
@@ -80,6 +81,18 @@ pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
 pub(crate) fn bytes_of(path: &Path) -> u64 {
     let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     size(path).saturating_add(size(&beside(path, "-wal")))
+}
+
+/// What tells a file from another one of the same name.
+pub(crate) type FileId = (u64, u64);
+
+/// Which file a path leads to; `None`, when to none.
+pub(crate) fn file_id(path: &Path) -> Option<FileId> {
+    std::fs::metadata(path).ok().map(|metadata| id_of(&metadata))
+}
+
+pub(crate) fn id_of(metadata: &std::fs::Metadata) -> FileId {
+    (metadata.dev(), metadata.ino())
 }
 
 /// Makes what was created, renamed or deleted in a directory survive a power cut.

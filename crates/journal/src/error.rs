@@ -68,6 +68,13 @@ pub enum AppendError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+    /// The segment's file was removed or replaced by somebody else. The next call begins a new one, with the next number.
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+        /// Which records went with it, in words.
+        lost: Box<str>,
+    },
     /// The segment could not be opened, or a new one not be begun.
     Segment(OpenError),
 }
@@ -154,6 +161,9 @@ impl fmt::Display for AppendError {
             }
             AppendError::NoNumbers => f.write_str("the journal has no sequence numbers left"),
             AppendError::Store { path, .. } => write!(f, "cannot append to the segment {}", path.display()),
+            AppendError::Gone { path, lost } => {
+                write!(f, "cannot append to the segment {}: {lost}", path.display())
+            }
             AppendError::Segment(error) => error.fmt(f),
         }
     }
@@ -204,7 +214,7 @@ impl std::error::Error for OpenError {
 impl std::error::Error for AppendError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            AppendError::TooMany { .. } | AppendError::NoNumbers => None,
+            AppendError::TooMany { .. } | AppendError::NoNumbers | AppendError::Gone { .. } => None,
             AppendError::Store { source, .. } => Some(source),
             AppendError::Segment(error) => error.source(),
         }

@@ -35,8 +35,13 @@ pub struct Journal {
     /// Segments that are complete and could not be made single files yet, because somebody was reading them.
     unsealed: Vec<PathBuf>,
     findings: Vec<Finding>,
+    /// Losses that nobody has asked for yet.
+    losses: Vec<Box<str>>,
     retention: Retention,
-    _lock: Lock,
+    /// A segment was sealed since it was last looked for what is to be deleted.
+    is_retention_due: bool,
+    /// `None` when the file that was locked is not there any more.
+    lock: Option<Lock>,
 }
 
 impl Journal {
@@ -50,7 +55,7 @@ impl Journal {
     /// to.
     pub fn open(dir: &Path, options: Options) -> Result<Journal, OpenError> {
         let failed = |source| OpenError::Directory { dir: dir.into(), source };
-        std::fs::DirBuilder::new().recursive(true).mode(0o750).create(dir).map_err(failed)?;
+        make(dir)?;
         let dir = dir.canonicalize().map_err(failed)?;
         let lock = Lock::take(&dir)?;
         let mut journal = Journal {
@@ -61,8 +66,10 @@ impl Journal {
             newest: None,
             unsealed: Vec::new(),
             findings: Vec::new(),
+            losses: Vec::new(),
             retention: Retention::default(),
-            _lock: lock,
+            is_retention_due: false,
+            lock: Some(lock),
         };
         journal.recover()?;
         Ok(journal)
@@ -71,6 +78,17 @@ impl Journal {
     /// What was found wrong and put right since it was opened.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// What of the journal was lost since this was asked last, with the numbers of the records and why: a reason for a gap
+    /// each.
+    pub fn take_losses(&mut self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.losses)
+    }
+
+    /// Whether a segment was sealed since [`Journal::retain`] was called last: now there may be something to delete.
+    pub fn is_retention_due(&self) -> bool {
+        self.is_retention_due
     }
 
     /// The directory.
@@ -98,7 +116,8 @@ impl Journal {
     /// # Errors
     ///
     /// When they cannot be written, because the disk is full for example: then none of them is kept, none has a number,
-    /// and a later call may succeed.
+    /// and a later call may succeed. When it was found afterwards that the segment's file is not where it was, too:
+    /// [`AppendError::Gone`].
     pub fn append(&mut self, records: &mut [Record]) -> Result<(), AppendError> {
         records.iter_mut().for_each(shallow::make);
         let first = self.append_all(records)?;
@@ -147,6 +166,11 @@ impl Journal {
         count: i64,
         records: &[impl Borrow<Record>],
     ) -> Result<Result<(), String>, AppendError> {
+        if self.is_out_of_place() {
+            let path = self.path_of_newest();
+            return Err(AppendError::Gone { path, lost: self.lose_place() });
+        }
+        self.take_place().map_err(AppendError::Segment)?;
         let next = self.next;
         let segment = match self.ready(now, count) {
             Ok(segment) => segment,
@@ -162,8 +186,58 @@ impl Journal {
                 other => Err(AppendError::Segment(other.while_opening(&path))),
             };
         }
+        if !segment.is_in_place() {
+            // What was committed is in a file without a name. The numbers were not given out, and are used for the same again.
+            return Err(AppendError::Gone { path, lost: self.lose_place() });
+        }
         self.next = next.saturating_add(count);
         Ok(Ok(()))
+    }
+
+    /// Whether the newest segment's file was removed or replaced, or the directory while none was open.
+    fn is_out_of_place(&self) -> bool {
+        match (&self.newest, &self.lock) {
+            (Some(segment), _) => !segment.is_in_place(),
+            (None, Some(lock)) => !lock.is_in_place(&self.dir),
+            (None, None) => false,
+        }
+    }
+
+    /// The newest segment's file, and maybe all others, were removed or replaced by somebody. Which records went, in words.
+    fn lose_place(&mut self) -> Box<str> {
+        self.newest = None;
+        if self.lock.as_ref().is_some_and(|lock| !lock.is_in_place(&self.dir)) {
+            self.lock = None;
+        }
+        let others = contents::segments(&self.dir).unwrap_or_default();
+        let (first, last) = (self.first_of_newest, self.next.saturating_sub(1));
+        let what = if others.is_empty() { "the journal's files were" } else { "its newest file was" };
+        let from = if others.is_empty() { 1 } else { first };
+        let lost: Box<str> = match last < from {
+            true => format!("{what} removed or replaced while qev wrote to it").into(),
+            false => {
+                format!("{what} removed or replaced while qev wrote to it: records {from} to {last} are lost").into()
+            }
+        };
+        if last >= from {
+            self.losses.push(lost.clone());
+        }
+        lost
+    }
+
+    /// Makes the directory and its lock anew, when they are gone.
+    fn take_place(&mut self) -> Result<(), OpenError> {
+        if self.lock.is_some() {
+            return Ok(());
+        }
+        make(&self.dir)?;
+        self.lock = Some(Lock::take(&self.dir)?);
+        // Somebody may have put another journal there: numbers go on behind its, too.
+        let others = contents::segments(&self.dir).unwrap_or_default();
+        if let Some(newest) = others.last().filter(|newest| i64::try_from(newest.first).is_ok_and(|n| n >= self.next)) {
+            self.go_on_behind(newest.first);
+        }
+        Ok(())
     }
 
     /// The newest segment, open and with room for so many records.
@@ -179,7 +253,7 @@ impl Journal {
             Some(segment) => segment,
             None if !path.exists() => self.begin().map_err(at)?,
             None => {
-                let mut segment = Segment::open(&path, synchronous).map_err(at)?;
+                let mut segment = self.open_newest(&path).map_err(at)?;
                 segment.cut_after(self.next.saturating_sub(1), synchronous).map_err(at)?;
                 segment
             }
@@ -193,7 +267,15 @@ impl Journal {
     }
 
     fn begin(&self) -> Result<Segment, SegmentError> {
-        Segment::create(&self.dir, self.first_of_newest, self.options.synchronous)
+        let segment = Segment::create(&self.dir, self.first_of_newest, self.options.synchronous)?;
+        segment.limit_log(self.options.segment_bytes)?;
+        Ok(segment)
+    }
+
+    fn open_newest(&self, path: &Path) -> Result<Segment, SegmentError> {
+        let segment = Segment::open(path, self.options.synchronous)?;
+        segment.limit_log(self.options.segment_bytes)?;
+        Ok(segment)
     }
 
     fn is_full(&self, segment: &mut Segment, now: Timestamp, count: i64) -> Result<bool, SegmentError> {
@@ -211,6 +293,7 @@ impl Journal {
 
     /// Seals a segment, now or, when somebody is reading it, later.
     fn seal(&mut self, segment: Segment) {
+        self.is_retention_due = true;
         let path = segment.path.clone();
         if segment.seal().is_err() {
             self.unsealed.push(path);
@@ -225,12 +308,16 @@ impl Journal {
     }
 
     /// Deletes what is oldest as [`Options`] say, and begins a new segment when the newest is old enough. To be called
-    /// every minute or so, and again soon when it says that there is more to be done: a call takes some milliseconds.
+    /// every minute or so, when [`Journal::is_retention_due`] says so, when appending failed, and again soon when it says
+    /// that there is more to be done: a call takes some milliseconds.
     ///
     /// # Errors
     ///
     /// When a file cannot be deleted.
     pub fn retain(&mut self, now: Timestamp) -> Result<Retained, OpenError> {
+        self.is_retention_due = false;
+        let lost = self.is_out_of_place().then(|| self.lose_place());
+        self.take_place()?;
         if let Some(segment) = self.newest.take() {
             let Options { segment_age, keep_age, .. } = self.options;
             let is_old = is_older(segment.started, now, segment_age)
@@ -247,7 +334,10 @@ impl Journal {
             let _ = self.ready(now, 0);
         }
         self.seal_the_rest();
-        self.retention.retain(&self.dir, &self.options, now)
+        self.is_retention_due = false;
+        let mut retained = self.retention.retain(&self.dir, &self.options, now)?;
+        retained.problem = lost.or(retained.problem);
+        Ok(retained)
     }
 
     /// Finds where the journal ends, and puts right what a crash left behind.
@@ -271,7 +361,7 @@ impl Journal {
         }
         let Some(newest) = newest else { return self.begin_newest() };
         self.first_of_newest = i64::try_from(newest.first).unwrap_or(i64::MAX);
-        match Segment::open(&newest.path, self.options.synchronous) {
+        match self.open_newest(&newest.path) {
             Ok(segment) => {
                 self.next = segment.last.saturating_add(1);
                 if segment.is_complete {
@@ -285,7 +375,7 @@ impl Journal {
             Err(SegmentError::Damaged(problem)) => {
                 self.go_on_behind(newest.first);
                 let end = End::Unknown(u64::try_from(self.next).unwrap_or_default());
-                self.findings.push(recover::set_aside(&newest.path, newest.first, end, &problem)?);
+                self.found(recover::set_aside(&newest.path, newest.first, end, &problem)?);
                 self.begin_newest()
             }
             Err(error) => Err(error.while_opening(&newest.path)),
@@ -307,7 +397,7 @@ impl Journal {
                 Ok(())
             }
             Err(SegmentError::Damaged(problem)) => {
-                self.findings.push(recover::set_aside(&entry.path, entry.first, end, &problem)?);
+                self.found(recover::set_aside(&entry.path, entry.first, end, &problem)?);
                 Ok(())
             }
             Err(error) => Err(error.while_opening(&entry.path)),
@@ -320,9 +410,14 @@ impl Journal {
         let path = self.path_of_newest();
         let first = u64::try_from(self.first_of_newest).unwrap_or_default();
         let end = End::Before(u64::try_from(self.next).unwrap_or_default());
-        self.findings.push(recover::set_aside(&path, first, end, problem)?);
+        self.found(recover::set_aside(&path, first, end, problem)?);
         self.first_of_newest = self.next;
         Ok(())
+    }
+
+    fn found(&mut self, finding: Finding) {
+        self.losses.extend(finding.loss().map(String::into_boxed_str));
+        self.findings.push(finding);
     }
 
     fn path_of_newest(&self) -> PathBuf {
@@ -335,6 +430,12 @@ impl Journal {
         self.next = self.next.max(i64::try_from(next).unwrap_or(i64::MAX));
         self.first_of_newest = self.next;
     }
+}
+
+/// Makes a journal's directory, when it is not there.
+fn make(dir: &Path) -> Result<(), OpenError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(dir);
+    made.map_err(|source| OpenError::Directory { dir: dir.into(), source })
 }
 
 /// Whether a time is longer ago than an age. Not, when it is not known or lies in the future.

@@ -58,7 +58,7 @@ mod share;
 mod store;
 mod wanted;
 
-pub use check::{Report, SegmentReport};
+pub use check::{Report, SegmentReport, SetAside};
 pub use counts::{Count, Counts};
 pub use error::{AppendError, FORMAT, OpenError, ReadError};
 pub use histogram::{Bucket, Histogram};

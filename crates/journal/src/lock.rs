@@ -2,6 +2,7 @@
 //!
 //! The kernel lets go of it when the process ends, however it ends; what stands in the file then is only an old number.
 
+use crate::contents;
 use crate::error::OpenError;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -19,7 +20,7 @@ const BETWEEN: Duration = Duration::from_millis(5);
 /// The right to write to a journal, for as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -38,7 +39,15 @@ impl Lock {
         }
         // On a full disk the number cannot be written: only a message lacks it then.
         let _ = file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
+    }
+}
+
+impl Lock {
+    /// Whether the file that is locked is still the one that others find.
+    pub(crate) fn is_in_place(&self, dir: &Path) -> bool {
+        let ours = self.file.metadata().ok().map(|metadata| contents::id_of(&metadata));
+        ours.is_some() && ours == contents::file_id(&dir.join(NAME))
     }
 }
 

@@ -12,7 +12,7 @@ pub struct Options {
     pub segment_age: Duration,
     /// [`Journal::retain`](crate::Journal::retain) deletes the oldest while all segments together are larger, in bytes:
     /// of those machines that have more than their share. What SQLite keeps beside the newest segment is not counted: it
-    /// is about 4 MiB at most.
+    /// is about as large as a segment, 4 MiB at most.
     pub keep_bytes: Option<u64>,
     /// [`Journal::retain`](crate::Journal::retain) deletes segments whose newest record is older.
     pub keep_age: Option<Duration>,

@@ -39,17 +39,37 @@ impl fmt::Display for Finding {
             1 => f.write_str("1 record was saved")?,
             _ => write!(f, "{saved} records were saved")?,
         }
-        for (n, (first, last)) in self.lost.iter().enumerate().take(LISTED) {
-            let before = if n == 0 { "; lost are" } else { "," };
-            if first == last { write!(f, "{before} {first}")? } else { write!(f, "{before} {first} to {last}")? }
-        }
-        if self.lost.len() > LISTED {
-            write!(f, " and {} more runs", self.lost.len() - LISTED)?;
+        if !self.lost.is_empty() {
+            write!(f, "; lost are {}", self.runs())?;
         }
         if let Some(from) = self.lost_from {
             write!(f, "; what was in it from {from} on is lost")?;
         }
         write!(f, "; the journal goes on with {}", self.next)
+    }
+}
+
+impl Finding {
+    /// Which records are lost.
+    fn runs(&self) -> String {
+        let run = |(first, last): &(u64, u64)| match first == last {
+            true => first.to_string(),
+            false => format!("{first} to {last}"),
+        };
+        let mut runs = self.lost.iter().take(LISTED).map(run).collect::<Vec<_>>().join(", ");
+        if self.lost.len() > LISTED {
+            runs.push_str(&format!(" and {} more runs", self.lost.len() - LISTED));
+        }
+        runs
+    }
+
+    /// Which records are lost and why, for a gap; `None` when none is.
+    pub(crate) fn loss(&self) -> Option<String> {
+        let known = (!self.lost.is_empty()).then(|| format!("its records {} are lost", self.runs()));
+        let unknown = self.lost_from.map(|from| format!("what was in it from {from} on is lost"));
+        let lost = known.into_iter().chain(unknown).collect::<Vec<_>>().join(", ");
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        (!lost.is_empty()).then(|| format!("a segment of the journal was damaged: {lost} (set aside as {name})"))
     }
 }
 

@@ -37,12 +37,19 @@ pub(crate) struct Segment {
     block: block::Open,
     /// How many bytes of each source it has, while that is known from its first record on.
     shares: Option<Vec<u64>>,
+    /// Which file it is, wherever that may be by now.
+    file: Option<contents::FileId>,
     /// How large the file was when that was last asked, and how much came since, by estimation.
     size: (u64, u64),
 }
 
 /// The size is asked again when so much came, in bytes.
 const SIZE_ASKED_AFTER: u64 = 64 << 10;
+
+/// A page of SQLite's, and how many of them its log may have: by default SQLite's own number, 4 MiB.
+const PAGE: u64 = 4096;
+const LOG_PAGES_LEAST: u64 = 32;
+const LOG_PAGES_MOST: u64 = 1000;
 
 impl Segment {
     /// Makes a new segment and opens it.
@@ -107,6 +114,7 @@ impl Segment {
             whats,
             block,
             shares: (records == 0).then(Vec::new),
+            file: contents::file_id(path),
             size: (0, SIZE_ASKED_AFTER),
         })
     }
@@ -167,6 +175,19 @@ impl Segment {
         sources.write(&transaction)?;
         whats.write(&transaction)?;
         transaction.commit()
+    }
+
+    /// Whether its file is still the one that has its name. What is committed to another one is lost with it.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.file.is_some() && contents::file_id(&self.path) == self.file
+    }
+
+    /// SQLite's log beside it is put into it when it is about as large as a segment: small groups make a log that is many
+    /// times as large as what they bring.
+    pub(crate) fn limit_log(&self, segment_bytes: u64) -> Result<(), SegmentError> {
+        let pages = (segment_bytes / PAGE).clamp(LOG_PAGES_LEAST, LOG_PAGES_MOST);
+        self.db.pragma_update(None, "wal_autocheckpoint", i64::try_from(pages).unwrap_or_default())?;
+        Ok(())
     }
 
     /// About how large it is, in bytes.

@@ -115,10 +115,24 @@ fn a_newest_segment_that_cannot_be_opened_is_set_aside_and_its_numbers_are_not_g
             "{said}"
         );
         assert!(Path::new(&aside).exists());
-        assert_eq!(dir.reader().check().unwrap().set_aside, [Path::new(&aside)]);
+        let report = dir.reader().check().unwrap();
+        let [set_aside] = &report.set_aside[..] else { panic!("{report}") };
+        assert_eq!((&*set_aside.path, set_aside.numbers, set_aside.saved), (Path::new(&aside), (1, 1_000_000), 0));
+        assert!(!report.is_sound());
+        let name = Path::new(&aside).file_name().unwrap().to_str().unwrap();
+        let lost =
+            format!("a segment of the journal was damaged: what was in it from 1 on is lost (set aside as {name})");
+        assert_eq!(journal.take_losses(), [lost.into()]);
+        assert_eq!(journal.take_losses(), []);
         let mut records = some("web1", [7]);
         journal.append(&mut records).unwrap();
         assert_eq!(records[0].seq, Some(next));
+        // Who has seen it and does not need it any more deletes it.
+        assert!(!dir.reader().check().unwrap().is_sound());
+        for ending in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(format!("{aside}{ending}"));
+        }
+        assert!(dir.reader().check().unwrap().is_sound());
         drop(journal);
         let journal = dir.open(small());
         assert_eq!((journal.findings(), journal.last_seq()), (&[][..], Some(next)));

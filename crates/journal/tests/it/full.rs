@@ -121,6 +121,35 @@ fn damage_that_is_met_while_writing_is_set_aside_and_the_group_is_kept() {
     });
 }
 
+#[test]
+fn small_groups_do_not_make_a_log_that_is_larger_than_a_segment() {
+    let dir = Scratch::new();
+    let mut journal = dir.open(Options::default().segment_bytes(128 << 10));
+    for n in 1..=600 {
+        journal.append(&mut some("web1", [n])).unwrap();
+        let newest = dir.segments().pop().unwrap();
+        let log = fs::metadata(format!("{}-wal", newest.display())).unwrap().len();
+        // One group more, with the page of each table and index.
+        assert!(log < (128 << 10) + (64 << 10), "{log} bytes after {n} records");
+    }
+}
+
+#[test]
+fn a_segment_that_is_sealed_is_a_reason_to_look_for_what_is_too_old() {
+    let dir = Scratch::new();
+    let mut journal = dir.open(Options::default().segment_bytes(60_000).keep_bytes(200_000));
+    let mut largest = 0;
+    for first in (1..=20_000).step_by(100) {
+        journal.append(&mut some("web1", first..first + 100)).unwrap();
+        while journal.is_retention_due() {
+            while journal.retain(qev_qmp::Timestamp::from_micros(crate::support::AT)).unwrap().more {}
+        }
+        largest = largest.max(fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum());
+    }
+    // The bound, a segment that is open, its log, and one that is being rewritten.
+    assert!(largest < 200_000 + 4 * 128_000, "{largest}");
+}
+
 /// A file system of its own, gone in the end.
 struct Mount<'a>(&'a Path);
 

@@ -10,5 +10,6 @@ mod crash;
 mod damage;
 mod full;
 mod histogram;
+mod removed;
 mod shares;
 mod support;

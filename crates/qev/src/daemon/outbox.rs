@@ -66,6 +66,11 @@ impl Outbox {
 }
 
 impl Outbox {
+    /// Puts a record in without waiting; gives it back when there is no room.
+    pub(crate) fn try_put(&self, record: Arc<Record>) -> Option<Arc<Record>> {
+        self.depot.put(self.id, Some(record), &mut std::iter::empty())
+    }
+
     /// So many messages were missed before they could be put in.
     pub(crate) fn missed(&self, count: u64) {
         self.depot.figures.missed.inc_by(count);

@@ -6,6 +6,9 @@
 //!              └─► told once, 50 ms to 1 s later again, in smaller groups; told again when it works
 //! ```
 //!
+//! What is to be deleted is looked for when a segment was sealed, every minute, and when a commit fails: then the disk may be
+//! full, so it goes at once and the commit is tried again. What was lost of the journal itself becomes a gap.
+//!
 //! A group is what came while the one before was written. A commit that fails costs nothing: its records stand in their
 //! outboxes until they are on disk, or until [`super::outbox`] has to make room.
 
@@ -18,10 +21,12 @@ pub(crate) use super::outbox::Outbox;
 use super::outbox::{Depot, Limits, Taken, mind};
 use super::tail::{Cursor, Tail};
 use crate::exit::tell;
+use crate::monitor::hostname;
 use crate::printer::now;
-use qev_journal::{Journal, Reader};
+use qev_journal::{AppendError, Journal, Reader};
 use qev_qmp::Timestamp;
-use qev_record::Record;
+use qev_record::{Gap, Record, Severity};
+use std::collections::VecDeque;
 use std::error::Error;
 use std::io;
 use std::sync::{Arc, Weak};
@@ -36,8 +41,14 @@ const SMALL: usize = 256;
 const AGAIN: Duration = Duration::from_millis(50);
 const AGAIN_AT_LAST: Duration = Duration::from_secs(1);
 
-/// How often old segments are looked for.
+/// How often old segments are looked for, also when none was sealed.
 const RETAIN: Duration = Duration::from_secs(60);
+
+/// How many steps of deleting are done at once when there is no room: more than a segment that is rewritten takes.
+const STEPS_FOR_ROOM: usize = 1000;
+
+/// Whose gaps are those about the journal itself: any machine may be missing something.
+const OF_JOURNAL: &str = "qev";
 
 /// The way from machines to the journal. Clones are for the same one.
 #[derive(Clone, Debug)]
@@ -61,6 +72,10 @@ pub(crate) trait Store: Send + 'static {
     fn append(&mut self, records: &mut [Arc<Record>]) -> Result<u64, Box<dyn Error>>;
     /// Deletes what is old, or does a part of that.
     fn retain(&mut self, now: Timestamp) -> Result<Retained, Box<dyn Error>>;
+    /// There may be something to delete now.
+    fn is_retention_due(&self) -> bool;
+    /// What was lost of what was kept, since this was asked last: a reason for a gap each.
+    fn losses(&mut self) -> Vec<Box<str>>;
 }
 
 /// What came of deleting what is old.
@@ -76,19 +91,56 @@ pub(crate) struct Retained {
 struct Kept {
     journal: Journal,
     told: usize,
+    /// What is to be told, from when room was made.
+    news: Vec<String>,
+}
+
+impl Kept {
+    fn new(journal: Journal) -> Kept {
+        Kept { told: journal.findings().len(), journal, news: Vec::new() }
+    }
+
+    /// Deletes all at once what is to be deleted. Whether that was anything.
+    fn make_room(&mut self) -> bool {
+        let mut is_any = false;
+        for _ in 0..STEPS_FOR_ROOM {
+            let Ok(retained) = self.journal.retain(now()) else { break };
+            is_any |= retained.segments > 0 || retained.records > 0;
+            self.news.extend(retained.problem.map(String::from));
+            if !retained.more {
+                break;
+            }
+        }
+        is_any
+    }
 }
 
 impl Store for Kept {
     fn append(&mut self, records: &mut [Arc<Record>]) -> Result<u64, Box<dyn Error>> {
-        Ok(self.journal.append_shared(records)?)
+        match self.journal.append_shared(records) {
+            // Whatever the error is called, it may be room that is missing.
+            Err(AppendError::Store { .. } | AppendError::Segment(_)) if self.make_room() => {
+                Ok(self.journal.append_shared(records)?)
+            }
+            appended => Ok(appended?),
+        }
     }
 
     fn retain(&mut self, now: Timestamp) -> Result<Retained, Box<dyn Error>> {
         let retained = self.journal.retain(now)?;
-        let findings = self.journal.findings().iter().skip(self.told).map(ToString::to_string);
-        let news = findings.chain(retained.problem.map(String::from)).collect();
+        let mut news = std::mem::take(&mut self.news);
+        news.extend(self.journal.findings().iter().skip(self.told).map(ToString::to_string));
+        news.extend(retained.problem.map(String::from));
         self.told = self.journal.findings().len();
         Ok(Retained { news, more: retained.more })
+    }
+
+    fn is_retention_due(&self) -> bool {
+        self.journal.is_retention_due()
+    }
+
+    fn losses(&mut self) -> Vec<Box<str>> {
+        self.journal.take_losses()
     }
 }
 
@@ -101,8 +153,7 @@ impl Recorder {
     pub(crate) fn start(journal: Journal) -> io::Result<(Recorder, Running)> {
         let reader = Reader::open(journal.dir()).map_err(io::Error::other)?;
         let last = journal.last_seq().unwrap_or(0);
-        let told = journal.findings().len();
-        Recorder::start_with(Kept { journal, told }, Tail::new(last), reader, Limits::default())
+        Recorder::start_with(Kept::new(journal), Tail::new(last), reader, Limits::default())
     }
 
     pub(crate) fn start_with(
@@ -181,16 +232,27 @@ impl Running {
 }
 
 /// Until nothing is left; `false` when something is, and cannot be committed.
-fn record(depot: &Depot, mut store: impl Store, last_tries: Duration) -> bool {
+fn record(depot: &Arc<Depot>, mut store: impl Store, last_tries: Duration) -> bool {
     let mut failures = Failures::default();
     let (mut retained, mut more) = (Instant::now(), false);
+    let own = depot.outbox();
+    let mut gaps: VecDeque<Arc<Record>> = VecDeque::new();
     loop {
         // A step between two groups, so that no machine waits for it.
-        if more || retained.elapsed() >= RETAIN {
+        if more || store.is_retention_due() || retained.elapsed() >= RETAIN {
             retained = Instant::now();
             more = failures.retained(store.retain(now()));
         }
-        let mut group = match depot.take(if more { Duration::ZERO } else { RETAIN }) {
+        gaps.extend(store.losses().iter().map(|reason| Arc::new(gap_of_journal(reason))));
+        while let Some(gap) = gaps.pop_front() {
+            // Where there is no room for it now there is after a group.
+            if let Some(gap) = own.try_put(gap) {
+                gaps.push_front(gap);
+                break;
+            }
+        }
+        let until_retained = RETAIN.saturating_sub(retained.elapsed());
+        let mut group = match depot.take(if more { Duration::ZERO } else { until_retained }) {
             Taken::Group(group) => group,
             Taken::Nothing => continue,
             Taken::Closed => return true,
@@ -224,6 +286,15 @@ fn record(depot: &Depot, mut store: impl Store, last_tries: Duration) -> bool {
     }
 }
 
+/// The gap about what the journal lost.
+fn gap_of_journal(reason: &str) -> Record {
+    let time = now();
+    let mut record = Record::gap(hostname(), OF_JOURNAL, time, Gap { until: Some(time), ..Gap::default() }, reason);
+    // They were kept and are not any more.
+    record.severity = Severity::Error;
+    record
+}
+
 /// What is told about commits that fail: that they do, once, and that they do no longer.
 #[derive(Debug, Default)]
 struct Failures {
@@ -252,7 +323,7 @@ impl Failures {
         let dropped = depot.lock().queues.dropped();
         let new = dropped.saturating_sub(std::mem::replace(&mut self.dropped, dropped));
         match new {
-            0 => tell("the journal is written again: nothing was lost"),
+            0 => tell("the journal is written again: nothing that waited was lost"),
             1 => tell("the journal is written again: 1 record was lost, a gap says which"),
             new => tell(&format!("the journal is written again: {new} records were lost, gaps say which")),
         }

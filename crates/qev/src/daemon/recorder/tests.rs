@@ -5,6 +5,7 @@ use crate::daemon::follow::Item;
 use proptest::prelude::*;
 use qev_journal::{Options, Query, Synchronous};
 use qev_qmp::Message;
+use qev_record::Kind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -56,15 +57,27 @@ impl Store for Failing {
     fn retain(&mut self, now: Timestamp) -> Result<Retained, Box<dyn Error>> {
         self.kept.retain(now)
     }
+
+    fn is_retention_due(&self) -> bool {
+        self.kept.is_retention_due()
+    }
+
+    fn losses(&mut self) -> Vec<Box<str>> {
+        self.kept.losses()
+    }
 }
 
 /// A recorder whose tail holds so many records, and the switch that makes its commits fail.
 fn start(dir: &Path, room: usize) -> (Recorder, Running, Arc<AtomicBool>) {
-    let journal = Journal::open(dir, Options::default().synchronous(Synchronous::Off)).unwrap();
+    start_as(dir, room, Options::default())
+}
+
+fn start_as(dir: &Path, room: usize, options: Options) -> (Recorder, Running, Arc<AtomicBool>) {
+    let journal = Journal::open(dir, options.synchronous(Synchronous::Off)).unwrap();
     let tail = Tail::with_room(journal.last_seq().unwrap_or(0), room);
     let reader = Reader::open(dir).unwrap();
     let fails = Arc::new(AtomicBool::new(false));
-    let store = Failing { kept: Kept { journal, told: 0 }, fails: Arc::clone(&fails) };
+    let store = Failing { kept: Kept::new(journal), fails: Arc::clone(&fails) };
     let limits = Limits { last_tries: Duration::from_millis(300), ..Limits::default() };
     let (recorder, running) = Recorder::start_with(store, tail, reader, limits).unwrap();
     (recorder, running, fails)
@@ -171,6 +184,117 @@ async fn who_follows_from_an_old_number_reads_the_journal_first() {
     recorder.outbox().put(event("a", "STOP", 51)).await;
     assert_eq!(see(&mut follow).await, [(51, Some(51), None)]);
     running.stop().await;
+}
+
+/// Follows until the gap about the journal was there and so many numbers: the gap, and what else was seen.
+async fn see_gap(follow: &mut Follow, numbers: usize) -> (Record, Vec<(u64, u64)>) {
+    let (mut gap, mut seen) = (None, Vec::new());
+    while gap.is_none() || seen.len() < numbers {
+        for item in follow.next().await.expect("the recorder runs") {
+            match item {
+                Item::Record(record) if record.kind == Kind::Gap => gap = Some(Record::clone(&record)),
+                Item::Record(record) => seen.push((number(&record), record.seq.expect("a number"))),
+                Item::Problem(problem) => panic!("{problem}"),
+            }
+        }
+    }
+    (gap.unwrap(), seen)
+}
+
+#[tokio::test]
+async fn what_a_damaged_segment_lost_is_a_gap_of_the_journal() {
+    let scratch = Scratch::new();
+    {
+        let (recorder, running, _) = start(&scratch.0, 100);
+        recorder.outbox().put(event("a", "STOP", 1)).await;
+        running.stop().await;
+    }
+    let segment = scratch.0.join("00000000000000000001.qev");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[..4096].fill(0xA5);
+    std::fs::write(&segment, bytes).unwrap();
+    let (recorder, running, _) = start(&scratch.0, 100);
+    let mut follow = recorder.follow(Wanted::default(), 0);
+    let (gap, _) = see_gap(&mut follow, 0).await;
+    assert_eq!((&*gap.machine, gap.severity, gap.seq), ("qev", Severity::Error, Some(1_000_001)));
+    let said = "events may be missing: a segment of the journal was damaged: what was in it from 1 on is lost (set aside as \
+                00000000000000000001.qev.damaged)";
+    assert_eq!(&*gap.summary, said);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_journal_whose_folder_vanishes_is_begun_anew_and_followers_live_on() {
+    let scratch = Scratch::new();
+    let (recorder, running, _) = start(&scratch.0, 100);
+    let mut follow = recorder.follow(Wanted::default(), 0);
+    let outbox = recorder.outbox();
+    outbox.put(event("a", "STOP", 1)).await;
+    assert_eq!(see(&mut follow).await, [(1, Some(1), None)]);
+    std::fs::remove_dir_all(&scratch.0).unwrap();
+    outbox.put(event("a", "STOP", 2)).await;
+    let (gap, seen) = see_gap(&mut follow, 1).await;
+    let reason = "the journal's files were removed or replaced while qev wrote to it: records 1 to 1 are lost";
+    assert_eq!((gap.reason.as_deref(), gap.severity), (Some(reason), Severity::Error));
+    let mut numbers = vec![seen[0].1, gap.seq.unwrap()];
+    numbers.sort_unstable();
+    assert_eq!((seen[0].0, numbers), (2, vec![2, 3]), "each number once, none again");
+    assert_eq!(recorder.figures().commit_failures.get(), 1);
+    running.stop().await;
+    let reader = Reader::open(&scratch.0).unwrap();
+    let on_disk: Vec<_> = reader.records(&Query::default()).map(|record| record.unwrap().seq.unwrap()).collect();
+    assert_eq!(on_disk, [2, 3]);
+}
+
+/// All that is in a folder, in bytes.
+fn bytes_in(dir: &Path) -> u64 {
+    std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
+}
+
+async fn put_many(recorder: &Recorder, machines: usize, each: u64) {
+    let outboxes: Vec<Outbox> = (0..machines).map(|_| recorder.outbox()).collect();
+    for n in 0..each {
+        for (machine, outbox) in outboxes.iter().enumerate() {
+            outbox.put(event(&format!("m{machine}"), "RTC_CHANGE", n)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_much_goes_as_segments_are_sealed_and_not_a_minute_later() {
+    let scratch = Scratch::new();
+    let options = Options::default().segment_bytes(128 << 10).keep_bytes(1 << 20);
+    let (recorder, running, _) = start_as(&scratch.0, 100, options);
+    put_many(&recorder, 4, 10_000).await;
+    running.stop().await;
+    let bytes = bytes_in(&scratch.0);
+    assert!(bytes < 2 << 20, "{bytes}");
+}
+
+/// A file system of its own, gone in the end.
+struct Mount<'a>(&'a Path);
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0).status();
+    }
+}
+
+#[tokio::test]
+#[ignore = "mounts a small tmpfs, which only root may: cargo xtask test"]
+async fn a_small_disk_on_which_the_bound_leaves_room_is_never_full() {
+    let scratch = Scratch::new();
+    let mut mount = std::process::Command::new("mount");
+    let mounted = mount.args(["-t", "tmpfs", "-o", "size=3m", "qev-test"]).arg(&scratch.0).status();
+    assert!(mounted.is_ok_and(|status| status.success()), "cannot mount a tmpfs: run this as root");
+    let _mount = Mount(&scratch.0);
+    let options = Options::default().segment_bytes(128 << 10).keep_bytes(1 << 20);
+    let (recorder, running, _) = start_as(&scratch.0, 100, options);
+    put_many(&recorder, 6, 10_000).await;
+    assert_eq!((recorder.figures().commit_failures.get(), recorder.waiting_and_dropped().1), (0, 0));
+    assert!(running.stop().await);
+    let report = Reader::open(&scratch.0).unwrap().check().unwrap();
+    assert!(report.is_sound(), "{report}");
 }
 
 proptest! {
