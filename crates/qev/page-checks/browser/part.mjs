@@ -67,6 +67,8 @@ async function tell(name, error) {
     say("a picture", await looked(page.screenshot({ path: picture, timeout: LOOK }).then(() => picture)));
     await looked(page.close());
   }
+  // What was answered here in the daemon's place.
+  await looked(Promise.resolve(pages()[0]?.context().unrouteAll({ behavior: "ignoreErrors" })));
   say("complaints on the console", complaints.length > 0 ? complaints.join("\n") : "none");
 }
 
