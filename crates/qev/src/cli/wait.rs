@@ -10,33 +10,30 @@
 //! Events count from the moment at which the connection stands, so one that comes while the command still runs is one
 //! that was waited for; the command is let finish. It is ended only when the time is over.
 
+mod command;
 mod source;
 
 use super::by_name::{Absence, ByName, not_asked};
 use super::log::state_dir;
 use super::select::count;
 use super::{duration, misspelt};
-use crate::bound;
 use crate::exit::{Exit, Failure, tell};
 use crate::monitor::{Monitor, ROOM, file_name, hostname};
 use crate::printer::{Format, Printer};
 use crate::signals::Signals;
+use command::{Command, Place};
 use qev_link::{Client, ConnectError, ConnectOptions, Events, Target};
 use qev_record::filter::{Glob, Where};
 use qev_record::{Filter, Kind, Record, Severity, plain};
+use rustix::process::Signal;
 use source::{Said, Source, next_record};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
-use tokio::process::{Child, Command};
-use tokio::signal::unix::SignalKind;
 
 /// How soon it is looked again for a socket that is not there yet.
 const AGAIN: Duration = Duration::from_millis(50);
-
-/// How long a command that was asked to end may take to do so.
-const ENDING: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -54,7 +51,7 @@ Exit codes:
     N  COMMAND's own status when that is not 0, at once and whatever came; 128+N when signal N ended
        it, 126 when it cannot be run, 127 when there is no such command
     4  the machine, or the daemon, went away before the event came
-  124  the time is over; COMMAND is ended then
+  124  the time is over; COMMAND is ended then, and off a terminal what it started as well
   and those of qev --help")]
 pub(crate) struct Args {
     /// The monitor: unix:PATH, tcp:HOST:PORT, fd:N, a path, or the name of a machine that the daemon holds
@@ -136,7 +133,7 @@ struct Wait {
     /// How many events are still to come.
     left: u64,
     command: Vec<OsString>,
-    child: Option<Child>,
+    running: Option<Command>,
     /// Why there is no connection yet, while there is none.
     refused: Option<ConnectError>,
 }
@@ -145,7 +142,7 @@ impl Wait {
     fn new(args: Args) -> Wait {
         let filter = Filter { events: args.events, wheres: args.r#where, severity: args.severity, ..Filter::default() };
         let Args { target, command, count, .. } = args;
-        Wait { target, filter, left: count, command, child: None, refused: None }
+        Wait { target, filter, left: count, command, running: None, refused: None }
     }
 
     async fn run(&mut self, printer: &Printer) -> Result<Exit, Failure> {
@@ -189,10 +186,14 @@ impl Wait {
     /// Starts the command, and listens.
     async fn act(&mut self, source: Source<'_>, printer: &Printer) -> Result<Exit, Failure> {
         // Before the command is there: it must not be left behind.
-        let caught = if self.command.is_empty() { &[][..] } else { &[SignalKind::terminate()] };
-        let terminated = Signals::catch(caught)?;
-        self.start_command()?;
-        self.listen(source, terminated, printer).await
+        let place = Place::here();
+        let passed_on = Signals::catch(if self.command.is_empty() { &[][..] } else { place.passed_on() })?;
+        if let Some((program, arguments)) = self.command.split_first() {
+            // What it read there would be the monitor's words, taken from us.
+            let mute = self.target == Target::Descriptor(0);
+            self.running = Some(Command::start(program, arguments, mute, place)?);
+        }
+        self.listen(source, passed_on, printer).await
     }
 
     /// Connects and negotiates, as soon as there is something to connect to.
@@ -214,34 +215,16 @@ impl Wait {
         }
     }
 
-    /// Its standard streams are ours.
-    fn start_command(&mut self) -> Result<(), Failure> {
-        let Some((program, arguments)) = self.command.split_first() else {
-            return Ok(());
-        };
-        let mut command = Command::new(program);
-        if self.target == Target::Descriptor(0) {
-            // What it read there would be the monitor's words, taken from us.
-            command.stdin(Stdio::null());
-        }
-        let child = command.args(arguments).spawn().map_err(|error| {
-            let status = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
-            Failure::new(Exit::Command(status), error).about(format!("cannot run {}", program.display()))
-        })?;
-        self.child = Some(child);
-        Ok(())
-    }
-
     /// Until the command has ended and the events have come.
     async fn listen(
         &mut self,
         mut source: Source<'_>,
-        mut terminated: Signals,
+        mut passed_on: Signals,
         printer: &Printer,
     ) -> Result<Exit, Failure> {
         let mut gone = None;
         loop {
-            if self.child.is_none() {
+            if self.running.is_none() {
                 if self.left == 0 {
                     return Ok(Exit::Done);
                 }
@@ -251,8 +234,8 @@ impl Wait {
                 }
             }
             tokio::select! {
-                status = ended(&mut self.child) => {
-                    self.child = None;
+                status = ended(&mut self.running) => {
+                    self.running = None;
                     let status = status.map_err(|error| Failure::new(Exit::Failed, error).about("waiting for COMMAND"))?;
                     if !status.success() {
                         return Ok(Exit::of_command(status));
@@ -263,9 +246,9 @@ impl Wait {
                     Said::Gone(reason) => gone = Some(reason),
                 },
                 // Passed on: what the command ends with is what we end with. Without it we would leave it behind.
-                () = terminated.any() => match &self.child {
-                    Some(child) => terminate(child),
-                    None => return Ok(Exit::Command(128 + 15)),
+                number = passed_on.next() => match &self.running {
+                    Some(command) => Signal::from_named_raw(number.into()).into_iter().for_each(|signal| command.signal(signal)),
+                    None => return Ok(Exit::Command(128 + number)),
                 },
             }
         }
@@ -287,15 +270,11 @@ impl Wait {
         let after = format!("timed out after {timeout:?}");
         match &self.refused {
             Some(error) => tell(&format!("{after}: {error}")),
-            None if self.child.is_some() => tell(&format!("{after}: the command had not ended; ending it")),
+            None if self.running.is_some() => tell(&format!("{after}: the command had not ended; ending it")),
             None => tell(&format!("{after}, before {}", self.wanted())),
         }
-        if let Some(mut child) = self.child.take() {
-            terminate(&child);
-            if tokio::time::timeout(ENDING, child.wait()).await.is_err() {
-                // It fails only if the command has ended just now.
-                let _ = child.kill().await;
-            }
+        if let Some(command) = self.running.take() {
+            command.end().await;
         }
         Exit::TimedOut
     }
@@ -309,14 +288,9 @@ impl Wait {
 }
 
 /// Waits until the command has ended; for ever when there is none.
-async fn ended(child: &mut Option<Child>) -> std::io::Result<ExitStatus> {
-    match child {
-        Some(child) => child.wait().await,
+async fn ended(command: &mut Option<Command>) -> std::io::Result<ExitStatus> {
+    match command {
+        Some(command) => command.ended().await,
         None => std::future::pending().await,
     }
-}
-
-/// Asks the command to end.
-fn terminate(child: &Child) {
-    bound::signal(child, rustix::process::Signal::TERM);
 }

@@ -1,10 +1,12 @@
 //! `qev wait`: it listens first, then runs the command, then waits; and how it ends says what happened.
 
+use crate::daemon::{PATIENCE, signal};
 use crate::program::{Machine, Running, Scratch, exists, qev, run, stale, stderr, stdout, text};
 use qev_qmp::Json;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const QEV: &str = env!("CARGO_BIN_EXE_qev");
 
@@ -149,6 +151,65 @@ fn a_command_that_takes_too_long_is_ended() {
     assert_eq!(output.status.code(), Some(124));
     assert!(stderr(&output).contains("the command had not ended; ending it"), "{}", stderr(&output));
     assert!(!exists(&format!("/proc/{}", stdout(&output).trim())));
+}
+
+/// Without a terminal, whatever the tests were started from.
+fn off_terminal(arguments: &[&str]) -> Command {
+    let mut command = Command::new("setsid");
+    command.arg(QEV).args(arguments).env("TZ", "UTC").stdin(Stdio::null());
+    command
+}
+
+/// Waits until a process has ended; whether its parent has looked is all the same.
+fn until_ended(pid: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    let runs = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        !matches!(stat.rsplit(')').next().unwrap().split_whitespace().next(), None | Some("Z" | "X"))
+    };
+    while runs() {
+        assert!(Instant::now() < deadline, "process {pid} still runs");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn what_the_command_started_is_ended_with_it() {
+    let machine = Machine::start(&[]);
+    for script in ["sleep 3333 & echo $!; wait", "trap '' TERM; sleep 3333 & echo $!; wait"] {
+        let arguments = ["wait", &machine.monitor, "STOP", "--timeout", "10s", "--", "sh", "-c", script];
+        let output = off_terminal(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(124), "{}", stderr(&output));
+        let printed = stdout(&output);
+        assert!(!printed.trim().is_empty(), "it was started: {}", stderr(&output));
+        until_ended(printed.trim());
+    }
+    for (name, status) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let script = "sh -c 'echo $$; exec sleep 3333'; exit 9";
+        let (mut wait, mut lines) =
+            Running::with_lines(off_terminal(&["wait", &machine.monitor, "STOP", "--", "sh", "-c", script]));
+        let pid = lines.next().unwrap();
+        signal(&wait, name);
+        assert_eq!(wait.status(), status);
+        until_ended(&pid);
+    }
+}
+
+#[test]
+fn on_a_terminal_the_command_reads_it_and_ctrl_c_reaches_all() {
+    let machine = Machine::start(&[]);
+    let inner = "echo $$; read -r line; echo \"got $line\"; exec sleep 3333";
+    let wait = format!("exec '{QEV}' wait '{}' STOP -- sh -c '{inner}'", machine.monitor);
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &wait, "/dev/null"]).stdin(Stdio::piped());
+    let (mut terminal, mut lines) = Running::with_lines(terminal);
+    let mut keys = terminal.0.stdin.take().unwrap();
+    let pid = lines.next().expect("script is there (util-linux)");
+    keys.write_all(b"hello\n").unwrap();
+    while lines.next().expect("the command reads") != "got hello" {}
+    keys.write_all(b"\x03").unwrap();
+    assert_eq!(terminal.status(), 130);
+    until_ended(&pid);
 }
 
 #[test]
