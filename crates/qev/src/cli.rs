@@ -31,9 +31,9 @@ use std::os::unix::fs::FileTypeExt as _;
 
 /// What a TARGET is, for the help and the manual.
 const TARGETS: &str = "\
-A TARGET is unix:PATH, tcp:HOST:PORT or fd:N as QEMU writes them, a path, or the name of a machine that the
-daemon holds. fd:N is a descriptor that qev was started with: a socket whose other end a QEMU has
-(-chardev socket,fd=N).";
+A TARGET is unix:PATH, tcp:HOST:PORT or fd:N as QEMU writes them, a path, or the name of a machine that the daemon holds; send, \
+share and explain --check take no name. fd:N is a descriptor that qev was started with: a socket whose other end a QEMU \
+has (-chardev socket,fd=N).";
 
 /// Every QEMU event, caught, kept and delivered.
 #[derive(Debug, Parser)]
@@ -46,7 +46,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Show the five events for their reasons: offline, without a QEMU, in 20 seconds
+    /// Show the five events for their reasons: offline, without a QEMU, in 40 seconds
     Demo(demo::Args),
     /// Show events as they happen, straight from the monitors
     Watch(watch::Args),
@@ -133,4 +133,23 @@ fn block_on(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, F
         .build()
         .map_err(|error| Failure::new(Exit::Failed, error).about("starting the runtime"))?;
     runtime.block_on(verb)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn a_paragraph_of_the_help_is_one_line_that_is_wrapped_where_it_is_shown() {
+        let qev = Cli::command();
+        for command in std::iter::once(&qev).chain(qev.get_subcommands()) {
+            let Some(help) = command.get_after_help().map(ToString::to_string) else { continue };
+            assert!(!help.starts_with(' '), "{}: what stands first loses its indentation", command.get_name());
+            let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
+            for (line, next) in help.lines().zip(help.lines().skip(1)) {
+                assert!(!is_prose(line) || !is_prose(next), "{}: broken by hand: {line}", command.get_name());
+            }
+        }
+    }
 }

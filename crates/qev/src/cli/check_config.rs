@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Prints every value in force as a configuration that says all of it, or everything that is wrong with the line, the column and
-the key, and ends with 1.
+Prints every value in force as a configuration that says all of it, or everything that is wrong with the line, the \
+column and the key, and ends with 1.
 
     qev check-config                         the one that qev serve would take
     qev check-config new.toml                another, before it is put in place")]

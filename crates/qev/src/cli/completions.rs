@@ -7,6 +7,8 @@ use std::io::Write as _;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Where each shell looks for them:
+
     qev completions bash > /usr/share/bash-completion/completions/qev
     qev completions zsh > /usr/share/zsh/vendor-completions/_qev
     qev completions fish > /usr/share/fish/vendor_completions.d/qev.fish

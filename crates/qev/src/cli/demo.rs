@@ -1,5 +1,5 @@
-//! `qev demo`: the document's five events, each for its reason, in about 20 seconds; then a small host with a daemon. No QEMU,
-//! no root, no network.
+//! `qev demo`: the document's five events, each for its reason, then a small host with a daemon: about 40 seconds. No QEMU, no
+//! root, no network.
 //!
 //! A machine without a CPU runs in this process, and a client watches its monitor as it would watch a QEMU's: real bytes
 //! go over a socket between the two. What happens is told chapter by chapter ([`chapters`]); where and how it is shown is

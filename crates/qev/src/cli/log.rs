@@ -34,7 +34,8 @@ const BEFORE_FOLLOWING: u64 = 10;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-It asks the daemon, or reads the journal's files when none runs. With -f it waits for a daemon then.
+It asks the daemon, or reads the journal's files when none runs. With -f it waits for a daemon then. With -e or -w it shows \
+the gaps, too, that may hide what was asked for.
 
     qev log -n 20                              the last 20
     qev log -f                                 the last 10, and what comes
@@ -42,8 +43,9 @@ It asks the daemon, or reads the journal's files when none runs. With -f it wait
     qev log --since yesterday --severity error
     qev log -m 'web*' -e 'GUEST_*' -w data.action=pause
 
-Times are those at which qev received something, in local time unless they say otherwise: -1h, '2 days ago', now, today,
-yesterday, 11:35, 2026-11-22, '2026-11-22 11:35', @1795347310, 2026-11-22T11:35:10Z.")]
+A line shows when QEMU says that its event happened, in local time; what is no event, when qev recorded it. --since and \
+--until go by when qev received something: -1h, '2 days ago', now, today, yesterday, 11:35, 2026-11-22, '2026-11-22 \
+11:35', @1795347310, 2026-11-22T11:35:10Z; local time unless they say otherwise.")]
 pub(crate) struct Args {
     /// Go on with what comes, until it is ended; with text and without -n or a beginning, behind the last 10
     #[arg(short, long, conflicts_with_all = ["reverse", "until"])]
@@ -60,11 +62,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     select: Select,
 
-    /// Only from this time on, such as -1h or yesterday
+    /// Only what was received from this time on, such as -1h or yesterday
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = when::parse)]
     since: Option<Timestamp>,
 
-    /// Only up to this time
+    /// Only what was received up to this time
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = when::parse)]
     until: Option<Timestamp>,
 

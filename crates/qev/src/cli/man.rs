@@ -103,14 +103,20 @@ fn ascii(page: &str) -> String {
     out
 }
 
-/// A section whose lines stay as they are.
+/// A section: lines that are indented stay as they are, others are paragraphs.
 fn section(page: &mut String, title: &str, lines: &str) {
-    page.push_str(&format!(".SH {title}\n.nf\n"));
+    page.push_str(&format!(".SH {title}\n"));
+    let mut stays = false;
     for line in lines.lines() {
+        if !line.is_empty() && stays != line.starts_with(' ') {
+            stays = !stays;
+            page.push_str(if stays { ".nf\n" } else { ".fi\n" });
+        }
+        page.push_str(if line.is_empty() { ".PP" } else { "" });
         page.push_str(&text(line));
         page.push('\n');
     }
-    page.push_str(".fi\n");
+    page.push_str(if stays { ".fi\n" } else { "" });
 }
 
 /// A line as roff takes it: nothing in it is a request, and a hyphen is one that can be copied.

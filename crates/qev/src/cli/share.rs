@@ -14,13 +14,13 @@ use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A monitor serves one client. This holds it, and serves any number at another socket; each sees a QEMU: its greeting, a
-negotiation of its own, its own replies, and all events in their order:
+A monitor serves one client. This holds it, and serves any number at another socket; each sees a QEMU: its greeting, \
+a negotiation of its own, its own replies, and all events in their order:
 
     qev share vm.sock --qmp shared.sock --allow operate --command 'device_*'
 
-By default a client may ask: a list of queries, and nothing that changes anything. Who may be a client the mode of the
-socket says. It ends with 4 when the machine goes away, with 0 on Ctrl-C.")]
+By default a client may ask: a list of queries, and nothing that changes anything. Who may be a client the mode \
+of the socket says. It ends with 4 when the machine goes away, with 0 on Ctrl-C.")]
 pub(crate) struct Args {
     /// The monitor to be shared: unix:PATH, tcp:HOST:PORT, fd:N or a path
     #[arg(value_parser = super::target())]

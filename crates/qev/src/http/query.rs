@@ -118,7 +118,7 @@ fn misfit(name: &str, value: &str, error: &impl Display) -> Problem {
 fn known_kind(name: &str) -> Result<Kind, Problem> {
     match Kind::from(name) {
         Kind::Other(name) => Err(Problem::wrong(format!(
-            "kind={}: expected event, attached, detached, gap or state",
+            "kind={}: expected event, attached, detached, gap, state or audit",
             plain::name(&name)
         ))),
         kind => Ok(kind),
@@ -145,13 +145,13 @@ mod tests {
     fn the_filters_are_those_of_qev_log() {
         let wanted = wanted(
             "event=GUEST_*&event=STOP&where=data.action%3Dpause&machine=web%2A&severity=warning&since=@1795347310\
-             &until=2026-11-22T11:35:10Z&kind=gap&kind=event&others=true",
+             &until=2026-11-22T11:35:10Z&kind=gap&kind=audit&others=true",
         )
         .unwrap();
         assert_eq!(wanted.filter.events.len(), 2);
         assert_eq!(wanted.filter.machines, ["web*".parse().unwrap()]);
         assert_eq!(wanted.filter.since.unwrap().seconds, 1_795_347_310);
-        assert_eq!(wanted.kinds, [Kind::Gap, Kind::Event]);
+        assert_eq!(wanted.kinds, [Kind::Gap, Kind::Audit]);
         assert!(wanted.others);
     }
 
@@ -169,7 +169,7 @@ mod tests {
         check_wrong("severity=bad", "severity=bad: ");
         check_wrong("where=pause", "where=pause: ");
         check_wrong("event=%5B", "event=[: ");
-        check_wrong("kind=events", "kind=events: expected event, attached, detached, gap or state");
+        check_wrong("kind=events", "kind=events: expected event, attached, detached, gap, state or audit");
         check_wrong("since=-1h&since=-2h", "'since' is there more than once");
         check_wrong("others=yes", "others=yes: expected true or false");
     }
