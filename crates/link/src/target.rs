@@ -67,7 +67,7 @@ impl fmt::Display for NotATarget {
             }
             NotATarget::NoPath => f.write_str("'unix:' without a path: expected unix:PATH"),
             NotATarget::NoPort(text) => {
-                write!(f, "'{}' has no port: expected tcp:HOST:PORT", text.escape_debug())
+                write!(f, "'{}' has no port from 1 to 65535: expected tcp:HOST:PORT", text.escape_debug())
             }
             NotATarget::NoNumber(text) => {
                 write!(f, "'{}' has no number of a descriptor: expected fd:N", text.escape_debug())
@@ -198,9 +198,9 @@ mod tests {
         for (text, expected) in [
             ("", "an empty target: expected unix:PATH, tcp:HOST:PORT, fd:N, a path or a name"),
             ("unix:", "'unix:' without a path: expected unix:PATH"),
-            ("tcp:host", "'tcp:host' has no port: expected tcp:HOST:PORT"),
-            ("tcp:host:0", "'tcp:host:0' has no port: expected tcp:HOST:PORT"),
-            ("tcp:host:99999", "'tcp:host:99999' has no port: expected tcp:HOST:PORT"),
+            ("tcp:host", "'tcp:host' has no port from 1 to 65535: expected tcp:HOST:PORT"),
+            ("tcp:host:0", "'tcp:host:0' has no port from 1 to 65535: expected tcp:HOST:PORT"),
+            ("tcp:host:99999", "'tcp:host:99999' has no port from 1 to 65535: expected tcp:HOST:PORT"),
             ("fd:monitor", "'fd:monitor' has no number of a descriptor: expected fd:N"),
             ("fd:-1", "'fd:-1' has no number of a descriptor: expected fd:N"),
             ("unix:/x,abstract=on", "'abstract=on' is no option of a socket that can be connected to"),

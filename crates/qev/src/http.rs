@@ -59,7 +59,7 @@ const STREAMS: usize = 2048;
 const READERS: usize = 16;
 
 /// The Unix socket's name in the state directory.
-const SOCKET: &str = "http.sock";
+pub(crate) const SOCKET: &str = "http.sock";
 
 /// How long who wants to read the journal waits for a turn.
 const TURN_WITHIN: Duration = Duration::from_secs(10);
@@ -149,6 +149,11 @@ impl Http {
             match Listener::bind(*address) {
                 Ok(listener) => listeners.push(listener),
                 Err(error) if http.is_default => tell(&format!("there is no page: {address}: {error}")),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    let error =
+                        "another program listens there already: give another address with --http, or --http none";
+                    return Err(failed(error.into()).about(format!("http {address}")));
+                }
                 Err(error) => return Err(failed(error.into()).about(format!("http {address}"))),
             }
         }

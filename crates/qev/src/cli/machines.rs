@@ -39,6 +39,8 @@ const COLUMNS: [(&str, usize); 10] = [
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Where no daemon runs, the journal says who was there when one did.
+
     qev machines                 who is attached to the daemon, and who was
     qev machines --discover      every QEMU on this host, who holds its monitor, and what would attach it")]
 pub(crate) struct Args {
@@ -61,11 +63,11 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         None => state_dir_to_read().map_err(Failure::usage),
     };
     let lines = if args.discover {
-        let machines = match &state_dir {
-            Ok(dir) => machines(dir).await.unwrap_or_default(),
-            Err(_) => Vec::new(),
+        let (machines, has_daemon) = match &state_dir {
+            Ok(dir) => (machines(dir).await.unwrap_or_default(), client::machines(dir).await.is_ok()),
+            Err(_) => (Vec::new(), false),
         };
-        let reports = discover::report(discover::all(Path::new("/proc")), &ours(&machines)).await;
+        let reports = discover::report(discover::all(Path::new("/proc")), &ours(&machines, has_daemon)).await;
         reports.iter().map(|report| discovered(report, args.output)).collect()
     } else {
         if args.output == Format::Text {
@@ -97,7 +99,7 @@ async fn machines(state_dir: &Path) -> Result<Vec<MachineStatus>, Failure> {
 }
 
 /// What a QEMU could be attached to: the daemon's sockets that machines dialled, else where a daemon listens by default.
-fn ours(machines: &[MachineStatus]) -> Ours {
+fn ours(machines: &[MachineStatus], has_daemon: bool) -> Ours {
     let attached = machines.iter().filter(|machine| machine.state == "attached");
     let mut attach: Vec<PathBuf> = attached
         .clone()
@@ -105,7 +107,7 @@ fn ours(machines: &[MachineStatus]) -> Ours {
         .map(|machine| machine.place.clone().into())
         .collect();
     attach.extend(Places::of_user().ok().map(|places| places.run_dir.join("attach.sock")));
-    Ours { attached: attached.filter_map(|machine| machine.pid).collect(), attach }
+    Ours { attached: attached.filter_map(|machine| machine.pid).collect(), attach, has_daemon }
 }
 
 fn table(machines: &[MachineStatus], format: Format) -> Vec<String> {

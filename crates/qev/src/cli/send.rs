@@ -8,7 +8,7 @@ use crate::exit::{Exit, Failure, tell};
 use crate::monitor::{Monitor, ROOM, file_name, hostname};
 use crate::printer::{Format, Lines};
 use clap::builder::TypedValueParser;
-use qev_link::{Client, ConnectOptions, EventItem, Events, Target};
+use qev_link::{Client, ConnectOptions, EventItem, Events, ExecuteError, Target};
 use qev_qmp::Json;
 use qev_qmp::json::print::{Layout, Order};
 use qev_record::filter::{Glob, Where};
@@ -111,6 +111,11 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
             came = until_happened(&mut wait), if happened.is_none() => happened = Some(came),
         }
     };
+    let reply = reply.map_err(|error| match error {
+        // What is left of the time is nobody's number.
+        ExecuteError::Timeout(_) => ExecuteError::Timeout(args.timeout),
+        error => error,
+    });
     let reply = reply.map_err(|error| Failure::from(error).about(&args.command))?;
     print(&match args.output {
         Format::Json => reply.strict().into_owned(),

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-It keeps every event of every machine that it holds in a journal, until SIGTERM or SIGINT. QEMUs connect to it by
-themselves ('qev attach-args' says what to add to them); 'qev log' shows the history, 'qev machines' who is there.")]
+It keeps every event of every machine that it holds in a journal, until SIGTERM, SIGINT or SIGHUP. QEMUs connect \
+to it by themselves ('qev attach-args' says what to add to them); 'qev log' shows the history, 'qev machines' \
+who is there.")]
 pub(crate) struct Args {
     /// Where the journal is kept, and the daemon's own socket
     #[arg(long, value_name = "DIR")]

@@ -30,7 +30,13 @@ pub(super) fn config(text: &str, places: &Places) -> Result<Config, Vec<Problem>
     if !errors.is_empty() {
         let problem = |error: toml::de::Error| {
             let span = error.span().unwrap_or(text.len()..text.len());
-            Problem::at(text, &span, "", error.message().escape_debug().to_string())
+            let digits = text.get(span.start..).unwrap_or_default();
+            let digits = digits.split_once(|c: char| !c.is_ascii_digit()).map_or(digits, |(digits, _)| digits);
+            let hint = match digits.starts_with('0') && digits.len() > 1 {
+                true => format!("; a mode is a string: \"{digits}\""),
+                false => String::new(),
+            };
+            Problem::at(text, &span, "", format!("{}{hint}", error.message().escape_debug()))
         };
         return Err(sorted(errors.into_iter().map(problem).collect()));
     }

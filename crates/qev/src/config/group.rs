@@ -21,6 +21,17 @@ fn gid_in(file: &str, name: &str) -> Option<u32> {
     })
 }
 
+/// What the group of this number is called, as far as `/etc/group` says.
+pub(crate) fn name_of(gid: u32) -> String {
+    let file = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let name = file.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(gid)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| gid.to_string())
+}
+
 fn ask(name: &str) -> Option<u32> {
     gid_in(&getent("group", name)?, name)
 }
@@ -74,6 +85,7 @@ mod tests {
     fn names_and_numbers_are_groups() {
         assert_eq!(find("root"), Some(Group { name: "root".into(), gid: 0 }));
         assert_eq!(find("4711"), Some(Group { name: "4711".into(), gid: 4711 }));
+        assert_eq!((name_of(0), name_of(4_294_967_294)), ("root".to_owned(), "4294967294".to_owned()));
         for no_group in ["", "no such group", "-1", "4294967296", "roo"] {
             assert_eq!(find(no_group), None, "{no_group}");
         }

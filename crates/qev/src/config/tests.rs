@@ -143,6 +143,8 @@ fn a_value_of_the_wrong_kind_is_told_what_was_expected() {
         &["1:10: attach: expected tables, each under a line [[attach]], not the string '/a'"],
     );
     check_wrong("attach = [\"/a\"]", &["1:11: attach: expected a line [[attach]], not the string '/a'"]);
+    let zero = "3:8: unexpected leading zero, expected nothing; a mode is a string: \"0666\"";
+    check_wrong("[[attach]]\npath = \"/a\"\nmode = 0666\n", &[zero]);
     check_wrong("journal = 1", &["1:11: journal: expected a table under a line [journal], not the number 1"]);
     check_wrong("dial = \"/a\"", &["1:8: dial: expected a list of strings such as [\"…\"], not the string '/a'"]);
     check_wrong(

@@ -68,6 +68,8 @@ pub(crate) struct Ours {
     pub(crate) attached: BTreeSet<u32>,
     /// The sockets that QEMUs dial; the first is the one to be named.
     pub(crate) attach: Vec<PathBuf>,
+    /// Whether a daemon runs: then its configuration is what is to be changed, and no second one is to be started.
+    pub(crate) has_daemon: bool,
 }
 
 /// All QEMUs that `proc` (`/proc`) shows.

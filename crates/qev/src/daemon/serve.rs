@@ -20,9 +20,9 @@ use super::source::{dial_in, libvirt, remote};
 use super::systemd::Manager;
 use super::systemd::inherited::Inherited;
 use super::{Daemon, journal_dir};
-use crate::config::{Attach, Config};
+use crate::config::{Attach, Config, LONGEST_SOCKET_PATH};
 use crate::exit::{Exit, Failure, tell};
-use crate::http::Http;
+use crate::http::{Http, SOCKET};
 use crate::monitor::hostname;
 use crate::printer::now;
 use crate::signals::{self, Signals};
@@ -184,6 +184,17 @@ pub(crate) fn raise_open_files() {
 
 /// The state is for the daemon and its group.
 fn make_state_dir(path: &Path) -> Result<(), Failure> {
+    let failed = |error: String| Err(Failure::new(Exit::Failed, error).about(path.display()));
+    let longest = [control::path(path), path.join(SOCKET)].iter().map(|path| path.as_os_str().len()).max();
+    if let Some(length) = longest.filter(|length| *length > LONGEST_SOCKET_PATH) {
+        return failed(format!(
+            "the sockets in it would have paths of {length} bytes, and none can have more than {LONGEST_SOCKET_PATH}: keep the \
+             state in a folder with a shorter path (--state-dir)"
+        ));
+    }
+    if path.exists() && !path.is_dir() {
+        return failed("it is no folder, and the state is kept in one (--state-dir)".to_owned());
+    }
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path);
     made.map_err(|error| Failure::new(Exit::Failed, error).about(format!("making {}", path.display())))
 }
@@ -242,7 +253,7 @@ const NAMED: usize = 16;
 /// configured, and wonders what to do next.
 async fn tell_what_is_there(attach: Vec<PathBuf>) {
     let found = tokio::task::spawn_blocking(|| discover::all(Path::new("/proc"))).await.unwrap_or_default();
-    let reports = discover::report(found, &Ours { attach, ..Ours::default() }).await;
+    let reports = discover::report(found, &Ours { attach, has_daemon: true, ..Ours::default() }).await;
     let left: Vec<_> = reports.iter().filter(|report| !report.is_attached).collect();
     for report in left.iter().take(NAMED) {
         let mut sentence = format!("not attached: {}", report.sentence());

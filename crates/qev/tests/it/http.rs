@@ -300,7 +300,9 @@ fn an_address_that_is_taken_is_told() {
     command.args(["--http", &address]).env("XDG_CONFIG_HOME", scratch.path("none")).stdin(Stdio::null());
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains(&format!("http {address}: ")), "{}", stderr(&output));
+    let expected =
+        format!("http {address}: another program listens there already: give another address with --http, or");
+    assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
 }
 
 #[test]

@@ -69,6 +69,27 @@ fn every_way_of_not_getting_in_has_its_exit_code() {
 }
 
 #[test]
+fn a_command_that_is_not_answered_ends_when_the_time_is_over_that_was_asked_for() {
+    let scratch = Scratch::new();
+    let path = scratch.path("slow.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut client = Raw::new(stream);
+        client.send("{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 22, \"minor\": 2, \"major\": 7}, \"package\": \"\"}, \"capabilities\": []}}\r\n");
+        let request = qev_qmp::Json::parse(&client.line()).unwrap();
+        let id = request.get("id").map_or_else(String::new, |id| format!(", \"id\": {}", id.as_text()));
+        client.send(&format!("{{\"return\": {{}}{id}}}\r\n"));
+        // Until the client has left.
+        while !client.line().is_empty() {}
+    });
+    let output = run(&["send", &path, "query-status", "--timeout", "10s"]);
+    assert_eq!(stderr(&output), "qev: query-status: no answer in 10s\n");
+    assert_eq!(output.status.code(), Some(124));
+    server.join().unwrap();
+}
+
+#[test]
 fn a_monitor_that_another_client_holds_is_said_to_be_held() {
     let machine = Machine::start(&[]);
     let _held = Raw::connect(&machine.monitor);

@@ -62,6 +62,21 @@ fn a_terminal_that_goes_away_ends_it_in_order_unless_it_was_started_to_outlive_t
 }
 
 #[test]
+fn a_state_that_cannot_be_kept_there_is_refused_before_anything_is_made() {
+    let scratch = Scratch::new();
+    let long = scratch.path(&"a".repeat(100));
+    let file = scratch.image("file", &[]);
+    for (dir, expected) in [(&long, "and none can have more than 107: keep"), (&file, "it is no folder, and the state")]
+    {
+        let output = run(&["serve", "--state-dir", dir, "--attach", &scratch.path("a.sock"), "--http", "none"]);
+        assert!(stderr(&output).starts_with(&format!("qev: {dir}: ")), "{}", stderr(&output));
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+        assert_eq!(output.status.code(), Some(1));
+    }
+    assert!(!exists(&long));
+}
+
+#[test]
 fn a_path_of_the_command_line_may_be_written_as_for_qemu_and_from_any_folder() {
     let scratch = Scratch::new();
     let _vm1 = machine(&["--qmp", &scratch.path("vm1.sock")]);

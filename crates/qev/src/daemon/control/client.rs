@@ -1,11 +1,13 @@
 //! The other end of the daemon's socket: what verbs use to ask it.
 
 use super::request::Request;
+use crate::config::group;
 use crate::exit::{Exit, Failure};
 use qev_qmp::Json;
 use qev_record::{Record, plain};
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
@@ -66,6 +68,17 @@ impl fmt::Display for AskError {
                     "no daemon is behind {}: start it with qev serve, or say where its state is with --state-dir",
                     path.display()
                 )
+            }
+            AskError::Unreachable { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+                write!(f, "the daemon at {} answers root and its own user", path.display())?;
+                // Where the socket itself cannot be seen its folder has the same group.
+                let file = std::fs::metadata(path).or_else(|_| path.parent().unwrap_or(path).metadata());
+                match file {
+                    Ok(file) => {
+                        write!(f, ", and members of the group {}: ask as one of them", group::name_of(file.gid()))
+                    }
+                    Err(_) => f.write_str(", and members of its socket's group: ask as one of them"),
+                }
             }
             AskError::Unreachable { path, .. } => write!(f, "cannot connect to the daemon at {}", path.display()),
             AskError::Refused { error } => write!(f, "the daemon says: {}", plain::phrase(error)),

@@ -13,6 +13,21 @@ use tokio::time::timeout;
 /// Long enough for a busy machine: a test that waits for what does not come is to fail, not to hang.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+#[test]
+fn who_may_not_ask_is_told_who_may() {
+    let scratch = Scratch::new();
+    let path = scratch.0.join("qev.sock");
+    std::fs::write(&path, "").unwrap();
+    let error = AskError::Unreachable { path: path.clone(), source: io::ErrorKind::PermissionDenied.into() };
+    let gid = std::os::unix::fs::MetadataExt::gid(&std::fs::metadata(&path).unwrap());
+    let group = crate::config::group::name_of(gid);
+    let expected = format!(
+        "the daemon at {} answers root and its own user, and members of the group {group}: ask as one of them",
+        path.display()
+    );
+    assert_eq!(error.to_string(), expected);
+}
+
 struct Daemon {
     scratch: Scratch,
     recorder: Recorder,

@@ -92,7 +92,7 @@ async fn each_manager_has_a_line_of_its_own() {
 
 #[tokio::test]
 async fn one_that_dials_us_or_is_attached_needs_nothing() {
-    let ours = Ours { attached: [8].into(), attach: vec!["/run/qev/attach.sock".into()] };
+    let ours = Ours { attached: [8].into(), attach: vec!["/run/qev/attach.sock".into()], has_daemon: false };
     let dials = "-chardev socket,id=qev,path=/run/qev/attach.sock,reconnect=1 -mon chardev=qev,mode=control";
     let line = format!("{QEMU} -name web1 {dials}");
     check(&line, &ours, None, "dials /run/qev/attach.sock by itself", None).await;
@@ -110,6 +110,8 @@ async fn a_monitor_that_is_free_is_dialled_and_one_that_is_held_is_not() {
     let line = format!("{QEMU} -name web1 -qmp unix:{},server=on,wait=off", path.display());
     let free = format!("its monitor {} is free, and not dialled", path.display());
     check(&line, &ours, None, &free, Some(&format!("qev serve --dial {}", path.display()))).await;
+    let setting = format!("dial = [\"{}\"] in qev's configuration", path.display());
+    check(&line, &Ours { has_daemon: true, ..ours.clone() }, None, &free, Some(&setting)).await;
 
     let _client = std::os::unix::net::UnixStream::connect(&path).unwrap();
     let _accepted = listener.accept().unwrap();

@@ -51,7 +51,10 @@ pub(super) fn judge(
     } else if let Some(path) = dials_us {
         (true, format!("dials {} by itself", path.display()), None)
     } else if let Some((path, _)) = free {
-        let line = format!("qev serve --dial {}", attach_args::word(&path.display().to_string()));
+        let line = match ours.has_daemon {
+            true => format!("dial = [\"{}\"] in qev's configuration", path.display()),
+            false => format!("qev serve --dial {}", attach_args::word(&path.display().to_string())),
+        };
         (false, format!("its monitor {} is free, and not dialled", path.display()), Some(line))
     } else {
         (false, why_not(&qemu, &held), line(&qemu, ours, versions))
