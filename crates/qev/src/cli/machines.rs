@@ -41,8 +41,8 @@ const COLUMNS: [(&str, usize); 10] = [
 #[command(after_help = "\
 Where no daemon runs, the journal says who was there when one did.
 
-    qev machines                 who is attached to the daemon, and who was
-    qev machines --discover      every QEMU on this host, who holds its monitor, and what would attach it")]
+    qev machines               who is attached to the daemon, and who was
+    qev machines --discover    every QEMU on this host, and what would attach it")]
 pub(crate) struct Args {
     /// Show every QEMU on this host: who manages it, who holds its monitor, and the line that would attach it
     #[arg(long)]
