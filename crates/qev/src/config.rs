@@ -68,7 +68,7 @@ pub(crate) struct Config {
 pub(crate) struct Http {
     /// The addresses to listen at; none when the configuration says so.
     pub(crate) listen: Vec<SocketAddr>,
-    /// Names by which a proxy or a browser may ask for us, beside those of this computer.
+    /// Names by which a proxy or a browser may ask for us, beside localhost and our addresses.
     pub(crate) hosts: Vec<String>,
     /// Whether there is a Unix socket, too, in the state directory.
     pub(crate) socket: bool,

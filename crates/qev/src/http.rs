@@ -72,7 +72,7 @@ pub(crate) struct Site {
     pub(crate) recorder: Recorder,
     pub(crate) view: View,
     pub(crate) access: Arc<Access>,
-    /// Names by which we may be asked for, beside those of this computer.
+    /// Names by which we may be asked for, beside localhost and our addresses.
     hosts: Vec<String>,
     said: Said,
     streams: Arc<Semaphore>,
