@@ -434,5 +434,5 @@ fn who_asks_for_certain_events_is_told_where_some_may_be_missing() {
     check(&state, &["-w", "data.n=19"], &[19, 21, 22, 23]);
     check(&state, &["-e", "STOP", "-w", "kind=event", "--after", "17"], &[18]);
     check(&state, &["-e", "STOP", "--until", "2026-11-22T20:00:00Z"], &[2, 4, 6, 8]);
-    check(&state, &["-m", "web1", "--severity", "error"], &[]);
+    check(&state, &["-m", "web1", "--severity", "error"], &[22]);
 }
