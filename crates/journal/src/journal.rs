@@ -211,14 +211,16 @@ impl Journal {
         }
         let others = contents::segments(&self.dir).unwrap_or_default();
         let (first, last) = (self.first_of_newest, self.next.saturating_sub(1));
-        let what = if others.is_empty() { "the journal's files were" } else { "its newest file was" };
-        let from = if others.is_empty() { 1 } else { first };
-        let lost: Box<str> = match last < from {
-            true => format!("{what} removed or replaced while qev wrote to it").into(),
-            false => {
-                format!("{what} removed or replaced while qev wrote to it: records {from} to {last} are lost").into()
-            }
+        // What was let go before is not lost with it, so of all only the end is said.
+        let (what, from, which) = match others.is_empty() {
+            true => ("the journal's files were", 1, format!("all records up to {last} are lost")),
+            false => ("its newest file was", first, format!("records {first} to {last} are lost")),
         };
+        let mut lost = format!("{what} removed or replaced while qev wrote to it");
+        if last >= from {
+            lost.push_str(&format!(": {which}"));
+        }
+        let lost = lost.into_boxed_str();
         if last >= from {
             self.losses.push(lost.clone());
         }

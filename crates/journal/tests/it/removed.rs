@@ -29,7 +29,7 @@ fn a_directory_that_vanishes_is_an_error_once_and_is_made_anew_with_the_next_num
         journal.append(&mut some("web1", 1..=3)).unwrap();
         fs::remove_dir_all(dir.path()).unwrap();
         let said = gone(&mut journal, 4..=5);
-        let lost = "the journal's files were removed or replaced while qev wrote to it: records 1 to 3 are lost";
+        let lost = "the journal's files were removed or replaced while qev wrote to it: all records up to 3 are lost";
         assert!(said.starts_with("cannot append to the segment ") && said.ends_with(lost), "{said}");
         assert_eq!(journal.take_losses(), [lost.into()]);
         journal.append(&mut some("web1", 4..=5)).unwrap();
@@ -67,7 +67,7 @@ fn a_journal_that_nothing_is_appended_to_is_looked_after_too() {
     journal.append(&mut some("web1", 1..=3)).unwrap();
     fs::remove_dir_all(dir.path()).unwrap();
     let retained = journal.retain(Timestamp::from_micros(AT)).unwrap();
-    assert!(retained.problem.is_some_and(|problem| problem.ends_with("records 1 to 3 are lost")));
+    assert!(retained.problem.is_some_and(|problem| problem.ends_with("all records up to 3 are lost")));
     assert_eq!(journal.take_losses().len(), 1);
     journal.append(&mut some("web1", [4])).unwrap();
     assert_eq!(seqs(&dir), [4]);

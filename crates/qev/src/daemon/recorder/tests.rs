@@ -234,7 +234,7 @@ async fn a_journal_whose_folder_vanishes_is_begun_anew_and_followers_live_on() {
     std::fs::remove_dir_all(&scratch.0).unwrap();
     outbox.put(event("a", "STOP", 2)).await;
     let (gap, seen) = see_gap(&mut follow, 1).await;
-    let reason = "the journal's files were removed or replaced while qev wrote to it: records 1 to 1 are lost";
+    let reason = "the journal's files were removed or replaced while qev wrote to it: all records up to 1 are lost";
     assert_eq!((gap.reason.as_deref(), gap.severity), (Some(reason), Severity::Error));
     let mut numbers = vec![seen[0].1, gap.seq.unwrap()];
     numbers.sort_unstable();
@@ -280,14 +280,42 @@ impl Drop for Mount<'_> {
     }
 }
 
+impl Mount<'_> {
+    fn of_megabytes(megabytes: u32, dir: &Path) -> Mount<'_> {
+        let size = format!("size={megabytes}m");
+        let mounted =
+            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &size, "qev-test"]).arg(dir).status();
+        assert!(mounted.is_ok_and(|status| status.success()), "cannot mount a tmpfs: run this as root");
+        Mount(dir)
+    }
+}
+
+#[test]
+#[ignore = "mounts a small tmpfs, which only root may: cargo xtask test"]
+fn on_a_full_disk_what_is_too_much_goes_at_once_and_the_group_is_kept() {
+    let scratch = Scratch::new();
+    let _mount = Mount::of_megabytes(3, &scratch.0);
+    let options = Options::default().segment_bytes(128 << 10);
+    let group = |n| (0..100).map(|_| Arc::new(event("a", "STOP", n))).collect::<Vec<_>>();
+    // Nothing was bounded when it was filled.
+    let mut journal = Journal::open(&scratch.0, options.clone()).unwrap();
+    let full = (0..10_000).find(|n| journal.append_shared(&mut group(*n)).is_err());
+    assert!(full.is_some());
+    drop(journal);
+    let mut kept = Kept::new(Journal::open(&scratch.0, options.keep_bytes(1 << 20)).unwrap());
+    let ballast = std::fs::OpenOptions::new().create(true).append(true).open(scratch.0.join("ballast")).unwrap();
+    while std::io::Write::write(&mut &ballast, &[0; 4096]).is_ok_and(|written| written > 0) {}
+    for n in 0..50 {
+        kept.append(&mut group(n)).unwrap();
+    }
+    assert!(Reader::open(&scratch.0).unwrap().check().unwrap().is_sound());
+}
+
 #[tokio::test]
 #[ignore = "mounts a small tmpfs, which only root may: cargo xtask test"]
 async fn a_small_disk_on_which_the_bound_leaves_room_is_never_full() {
     let scratch = Scratch::new();
-    let mut mount = std::process::Command::new("mount");
-    let mounted = mount.args(["-t", "tmpfs", "-o", "size=3m", "qev-test"]).arg(&scratch.0).status();
-    assert!(mounted.is_ok_and(|status| status.success()), "cannot mount a tmpfs: run this as root");
-    let _mount = Mount(&scratch.0);
+    let _mount = Mount::of_megabytes(3, &scratch.0);
     let options = Options::default().segment_bytes(128 << 10).keep_bytes(1 << 20);
     let (recorder, running, _) = start_as(&scratch.0, 100, options);
     put_many(&recorder, 6, 10_000).await;
