@@ -1,5 +1,7 @@
 //! The writer: one for a directory, owned by one thread.
 
+mod place;
+
 use crate::compact;
 use crate::contents::{self, Entry};
 use crate::error::{AppendError, OpenError, SegmentError};
@@ -13,7 +15,6 @@ use crate::store;
 use qev_qmp::Timestamp;
 use qev_record::Record;
 use std::borrow::Borrow;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +56,7 @@ impl Journal {
     /// to.
     pub fn open(dir: &Path, options: Options) -> Result<Journal, OpenError> {
         let failed = |source| OpenError::Directory { dir: dir.into(), source };
-        make(dir)?;
+        place::make(dir)?;
         let dir = dir.canonicalize().map_err(failed)?;
         let lock = Lock::take(&dir)?;
         let mut journal = Journal {
@@ -192,54 +193,6 @@ impl Journal {
         }
         self.next = next.saturating_add(count);
         Ok(Ok(()))
-    }
-
-    /// Whether the newest segment's file was removed or replaced, or the directory while none was open.
-    fn is_out_of_place(&self) -> bool {
-        match (&self.newest, &self.lock) {
-            (Some(segment), _) => !segment.is_in_place(),
-            (None, Some(lock)) => !lock.is_in_place(&self.dir),
-            (None, None) => false,
-        }
-    }
-
-    /// The newest segment's file, and maybe all others, were removed or replaced by somebody. Which records went, in words.
-    fn lose_place(&mut self) -> Box<str> {
-        self.newest = None;
-        if self.lock.as_ref().is_some_and(|lock| !lock.is_in_place(&self.dir)) {
-            self.lock = None;
-        }
-        let others = contents::segments(&self.dir).unwrap_or_default();
-        let (first, last) = (self.first_of_newest, self.next.saturating_sub(1));
-        // What was let go before is not lost with it, so of all only the end is said.
-        let (what, from, which) = match others.is_empty() {
-            true => ("the journal's files were", 1, format!("all records up to {last} are lost")),
-            false => ("its newest file was", first, format!("records {first} to {last} are lost")),
-        };
-        let mut lost = format!("{what} removed or replaced while qev wrote to it");
-        if last >= from {
-            lost.push_str(&format!(": {which}"));
-        }
-        let lost = lost.into_boxed_str();
-        if last >= from {
-            self.losses.push(lost.clone());
-        }
-        lost
-    }
-
-    /// Makes the directory and its lock anew, when they are gone.
-    fn take_place(&mut self) -> Result<(), OpenError> {
-        if self.lock.is_some() {
-            return Ok(());
-        }
-        make(&self.dir)?;
-        self.lock = Some(Lock::take(&self.dir)?);
-        // Somebody may have put another journal there: numbers go on behind its, too.
-        let others = contents::segments(&self.dir).unwrap_or_default();
-        if let Some(newest) = others.last().filter(|newest| i64::try_from(newest.first).is_ok_and(|n| n >= self.next)) {
-            self.go_on_behind(newest.first);
-        }
-        Ok(())
     }
 
     /// The newest segment, open and with room for so many records.
@@ -432,12 +385,6 @@ impl Journal {
         self.next = self.next.max(i64::try_from(next).unwrap_or(i64::MAX));
         self.first_of_newest = self.next;
     }
-}
-
-/// Makes a journal's directory, when it is not there.
-fn make(dir: &Path) -> Result<(), OpenError> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(dir);
-    made.map_err(|source| OpenError::Directory { dir: dir.into(), source })
 }
 
 /// Whether a time is longer ago than an age. Not, when it is not known or lies in the future.

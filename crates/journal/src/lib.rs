@@ -8,7 +8,7 @@
 //! | `contents` | the directory as the table of contents |
 //! | `store` | a segment's file: tables, opening, sealing |
 //! | `segment`, `dictionary`, `row`, `block` | what is written into it |
-//! | `journal`, `lock`, `recover`, `salvage` | the writer |
+//! | `journal` (`place`), `lock`, `recover`, `salvage` | the writer |
 //! | `retain`, `share`, `compact`, `gone` | what is deleted, and whose |
 //! | `reader`, `query`, `records`, `counts`, `histogram`, `scan`, `wanted`, `check` | readers |
 //!
