@@ -290,7 +290,11 @@ impl Show {
             Err(ReadError::NoJournal { .. }) => return Ok(()),
             reader => reader?,
         };
-        let last = self.last_in(&reader)?;
+        let last = match self.last_in(&reader) {
+            // Taken away meanwhile, it is as one that is not there yet.
+            Err(ReadError::Directory { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            last => last?,
+        };
         let query = Query { after: Some(*after), ..up_to(last) };
         let mut pages = Pages::new(&reader, self.wanted.clone(), &query, None);
         while let Some(page) = pages.next().await {
