@@ -7,10 +7,24 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A signal that was ignored when the tests were started (SIGHUP, under `nohup`) would be ignored in the program, too. One that
+/// is caught is not: it has its default again in whoever is started.
+fn heed_hang_up() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+        let _inside = runtime.enter();
+        drop(signal(SignalKind::hangup()).expect("SIGHUP can be caught"));
+    });
+}
 
 /// The program, with a terminal's colours off and times in UTC.
 pub(crate) fn qev(arguments: &[&str]) -> Command {
+    heed_hang_up();
     let mut command = Command::new(env!("CARGO_BIN_EXE_qev"));
     command.args(arguments).env("TZ", "UTC").stdin(Stdio::null());
     // What the tests themselves were started with is not for it: a terminal's colours, a service manager.
