@@ -11,20 +11,28 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A signal that was ignored when the tests were started (SIGHUP, under `nohup`) would be ignored in the program, too. One that
-/// is caught is not: it has its default again in whoever is started.
-fn heed_hang_up() {
+/// What was ignored when the tests were started (SIGHUP under `nohup`, SIGINT in the background of a script) would be ignored
+/// in the program, too. What is caught here is not: it has its default again in whoever is started.
+fn heed_signals() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        let status = std::fs::read_to_string("/proc/self/status").expect("procfs is mounted");
+        let ignored =
+            status.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("the signals that are ignored");
+        let ignored = u64::from_str_radix(ignored.trim(), 16).expect("a set of signals");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
         let _inside = runtime.enter();
-        drop(signal(SignalKind::hangup()).expect("SIGHUP can be caught"));
+        for kind in [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()] {
+            if ignored >> (kind.as_raw_value() - 1) & 1 == 1 {
+                drop(signal(kind).expect("it can be caught"));
+            }
+        }
     });
 }
 
 /// The program, with a terminal's colours off and times in UTC.
 pub(crate) fn qev(arguments: &[&str]) -> Command {
-    heed_hang_up();
+    heed_signals();
     let mut command = Command::new(env!("CARGO_BIN_EXE_qev"));
     command.args(arguments).env("TZ", "UTC").stdin(Stdio::null());
     // What the tests themselves were started with is not for it: a terminal's colours, a service manager.
