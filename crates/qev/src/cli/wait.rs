@@ -15,7 +15,6 @@ mod source;
 
 use super::by_name::{Absence, ByName, not_asked};
 use super::log::state_dir;
-use super::select::count;
 use super::{duration, misspelt};
 use crate::exit::{Exit, Failure, tell};
 use crate::monitor::{Monitor, ROOM, file_name, hostname};
@@ -74,8 +73,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LEVEL")]
     severity: Option<Severity>,
 
-    /// Wait for this many events
-    #[arg(short = 'n', long, value_name = "N", default_value = "1", value_parser = count)]
+    /// Wait for this many events; with 0 only until the machine is there
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
     count: u64,
 
     /// Of a machine by name: what the journal has behind this sequence number counts, too

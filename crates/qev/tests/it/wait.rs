@@ -223,6 +223,12 @@ fn being_asked_to_end_reaches_the_command() {
 }
 
 #[test]
+fn with_no_event_to_wait_for_it_ends_when_the_machine_is_there() {
+    let machine = Machine::start(&[]);
+    assert_eq!(run(&["wait", &machine.monitor, "*", "-n", "0"]).status.code(), Some(0));
+}
+
+#[test]
 fn what_will_never_be_a_monitor_is_not_waited_for() {
     let scratch = Scratch::new();
     let path = scratch.path("hmp.sock");
@@ -238,7 +244,7 @@ fn what_will_never_be_a_monitor_is_not_waited_for() {
     for arguments in [&["wait", "/x/vm.sock"][..], &["wait", "/x/vm.sock", "STOP", "-n", "x"]] {
         assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
     }
-    let output = run(&["wait", &path, "STOP", "-n", "0"]);
+    let output = run(&["watch", &path, "-n", "0"]);
     assert!(stderr(&output).contains("expected a whole number, 1 or more"), "{}", stderr(&output));
     assert_eq!(output.status.code(), Some(2));
     for verb in [&["wait", "vm.sock", "STOP"][..], &["watch", "vm.sock"]] {
