@@ -5,16 +5,15 @@
 use crate::daemon::absence;
 use crate::daemon::control::client::{self, AskError};
 use crate::daemon::control::machine_line;
-use crate::daemon::discover::{self, Hold, Ours, Report};
+use crate::daemon::discover::{self, Ours, Report};
 use crate::daemon::journal_dir;
-use crate::daemon::managers::Manager;
 use crate::daemon::roster::MachineStatus;
 use crate::exit::{Exit, Failure};
 use crate::places::{Places, state_dir_to_read};
 use crate::printer::{Format, tell_of_zone};
 use qev_journal::Reader;
 use qev_qmp::json::print::{Layout, Order};
-use qev_qmp::{Object, Timestamp, Value};
+use qev_qmp::{Timestamp, Value};
 use qev_record::plain;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -161,7 +160,6 @@ fn local(time: Timestamp) -> String {
 
 /// One QEMU of this host.
 fn discovered(report: &Report, format: Format) -> String {
-    let qemu = &report.qemu;
     if format == Format::Text {
         let mut text = report.sentence();
         if let Some(line) = &report.attach {
@@ -169,27 +167,5 @@ fn discovered(report: &Report, format: Format) -> String {
         }
         return text;
     }
-    let or_null = |text: Option<&str>| text.map_or(Value::Null, Value::from);
-    let monitors = report.held.iter().map(|(path, hold)| {
-        let object = Object::new().with("path", path.display().to_string());
-        Value::from(match hold {
-            Hold::Free => object.with("state", "free"),
-            Hold::Unknown => object.with("state", "unknown"),
-            Hold::Held(None) => object.with("state", "held"),
-            Hold::Held(Some(holder)) => {
-                object.with("state", "held").with("pid", u64::from(holder.pid)).with("command", holder.command.as_str())
-            }
-        })
-    });
-    let object = Object::new()
-        .with("pid", u64::from(qemu.pid))
-        .with("uid", u64::from(qemu.uid))
-        .with("name", or_null(qemu.line.name.as_deref()))
-        .with("uuid", or_null(qemu.line.uuid.as_deref()))
-        .with("manager", or_null(qemu.manager.map(Manager::name)))
-        .with("monitors", Value::Array(monitors.collect()))
-        .with("attached", report.is_attached)
-        .with("why", report.why.as_str())
-        .with("attach", or_null(report.attach.as_deref()));
-    Value::from(object).print(Order::Given, Layout::Line)
+    Value::from(report.to_object()).print(Order::Given, Layout::Line)
 }

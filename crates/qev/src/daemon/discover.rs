@@ -7,6 +7,7 @@
 //! ```
 
 pub(crate) mod command_line;
+mod json;
 mod way_in;
 
 use super::managers::{self, Manager};
