@@ -18,6 +18,7 @@
 pub(crate) mod access;
 mod body;
 mod context;
+mod discover;
 mod events;
 mod explain;
 mod gate;
@@ -42,6 +43,7 @@ use crate::printer::now;
 use access::{Access, Role};
 use axum::Router;
 use axum::routing::{get, post};
+use discover::Discovery;
 use listen::{Listener, Running};
 use problem::Problem;
 use qev_qmp::Timestamp;
@@ -75,6 +77,7 @@ pub(crate) struct Site {
     /// Names by which we may be asked for, beside localhost and our addresses.
     hosts: Vec<String>,
     said: Said,
+    discovery: Discovery,
     streams: Arc<Semaphore>,
     readers: Arc<Semaphore>,
 }
@@ -163,7 +166,8 @@ impl Http {
             let listener = Listener::bind_unix(&path).map_err(|error| failed(error.into()).about(path.display()))?;
             listeners.push(listener);
         }
-        let site = Site::new(host, recorder, roster, Arc::clone(&access), http.hosts.clone())
+        let discovery = Discovery::new(config.attach.iter().map(|attach| attach.path.clone()).collect());
+        let site = Site::new(host, recorder, roster, Arc::clone(&access), http.hosts.clone(), discovery)
             .map_err(|error| Failure::new(Exit::Failed, error).about("starting the view"))?;
         let router = router(Arc::clone(&site));
         let connections = listen::places();
@@ -219,6 +223,7 @@ impl Site {
         roster: Roster,
         access: Arc<Access>,
         hosts: Vec<String>,
+        discovery: Discovery,
     ) -> io::Result<Arc<Site>> {
         let view = View::start(recorder.clone(), roster)?;
         Ok(Arc::new(Site {
@@ -229,6 +234,7 @@ impl Site {
             access,
             hosts,
             said: Said::default(),
+            discovery,
             streams: Arc::new(Semaphore::new(STREAMS)),
             readers: Arc::new(Semaphore::new(READERS)),
         }))
@@ -266,6 +272,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/machines", get(machines::machines))
         .route("/machines/{name}", get(machines::machine))
         .route("/machines/{name}/timeline", get(machines::timeline))
+        .route("/discover", get(discover::discover))
         .route("/explain", get(explain::all))
         .route("/explain/{event}", get(explain::one))
         .route("/logout", post(login::logout))

@@ -177,3 +177,40 @@ fn metrics_come_in_the_format_that_is_asked_for_and_only_to_who_has_a_token() {
     drop(machine);
     site.daemon.stop();
 }
+
+/// Starts a process that looks like a QEMU: what discovery reads is its command line.
+fn process_that_looks_like_a_qemu(arguments: &[&str]) -> std::process::Child {
+    use std::io::Read as _;
+    use std::os::unix::process::CommandExt as _;
+    use std::process::{Command, Stdio};
+    let mut command = Command::new("sh");
+    command.arg0("qemu-system-x86_64").args(["-c", "echo; read x"]).args(arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // Its command line can be read once it runs; `spawn` may return earlier.
+    child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    child
+}
+
+#[test]
+fn lists_the_qemus_that_are_not_attached_with_the_line_that_attaches_them() {
+    let scratch = Scratch::new();
+    let site = Site::start(&scratch);
+    let mut qemu = process_that_looks_like_a_qemu(&["-name", "left-alone"]);
+    let pid = qemu.id().to_string();
+    let answer = ask(&site, "/api/v1/discover");
+    let mut found = None;
+    answer.get("qemus").unwrap().elements(|element| {
+        let one = Json::parse(element).unwrap();
+        if at(&one, &["pid"]) == pid {
+            found = Some(one);
+        }
+    });
+    let found = found.unwrap_or_else(|| panic!("no process {pid} in {}", answer.as_text()));
+    assert_eq!(at(&found, &["name"]), "left-alone");
+    assert_eq!(at(&found, &["attached"]), "false");
+    let line = at(&found, &["attach"]);
+    assert!(line.contains(&scratch.path("a.sock")), "{line}");
+    drop(qemu.stdin.take());
+    qemu.wait().unwrap();
+    site.daemon.stop();
+}

@@ -5,6 +5,7 @@ use crate::daemon::recorder::tests::Scratch;
 use crate::daemon::recorder::{Recorder, Running as Recording};
 use crate::daemon::roster::Roster;
 use crate::http::access::Access;
+use crate::http::discover::Discovery;
 use crate::http::{STREAMS, router};
 use qev_journal::{Journal, Options, Synchronous};
 use tokio::io::DuplexStream;
@@ -23,7 +24,8 @@ impl Daemon {
         let options = Options::default().synchronous(Synchronous::Off);
         let (recorder, running) = Recorder::start(Journal::open(&scratch.0.join("journal"), options).unwrap()).unwrap();
         let access = Arc::new(Access::open(&scratch.0).unwrap());
-        let site = Site::new("h1".into(), recorder, Roster::default(), access, Vec::new()).unwrap();
+        let site = Site::new("h1".into(), recorder, Roster::default(), access, Vec::new(), Discovery::new(Vec::new()))
+            .unwrap();
         let (stop, stopping) = watch::channel(false);
         let router = TowerToHyperService::new(router(Arc::clone(&site)));
         Daemon {
