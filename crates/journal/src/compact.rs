@@ -153,7 +153,7 @@ impl Compaction {
             }
             Ok(())
         })?;
-        output.append(group.iter().map(|(seq, record)| (*seq, record)))?;
+        output.append(group.iter().map(|(seq, record)| (*seq, record)), None)?;
         Ok(more)
     }
 }

@@ -7,9 +7,11 @@ use crate::contents::{self, Entry};
 use crate::error::{AppendError, OpenError, SegmentError};
 use crate::lock::Lock;
 use crate::options::Options;
+use crate::reader::Reader;
 use crate::recover::{self, End, Finding};
 use crate::retain::{Retained, Retention};
 use crate::segment::{RECORDS_A_SEGMENT, Segment};
+use crate::sessions::Sessions;
 use crate::shallow;
 use crate::store;
 use qev_qmp::Timestamp;
@@ -39,6 +41,8 @@ pub struct Journal {
     /// Losses that nobody has asked for yet.
     losses: Vec<Box<str>>,
     retention: Retention,
+    /// The sessions that are open, as the newest segment has them.
+    sessions: Sessions,
     /// A segment was sealed since it was last looked for what is to be deleted.
     is_retention_due: bool,
     /// `None` when the file that was locked is not there any more.
@@ -69,6 +73,7 @@ impl Journal {
             findings: Vec::new(),
             losses: Vec::new(),
             retention: Retention::default(),
+            sessions: Sessions::default(),
             is_retention_due: false,
             lock: Some(lock),
         };
@@ -141,6 +146,27 @@ impl Journal {
         self.append_all(records)
     }
 
+    /// Notes that everything that was received until `now` is in the journal, so that a gap after a crash begins there. To
+    /// be called now and then while nothing comes. Does nothing while no session is open.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written. Nothing is lost then, and a later call may succeed.
+    pub fn heard(&mut self, now: Timestamp) -> Result<(), AppendError> {
+        let Some(mut segment) = self.newest.take_if(|segment| !segment.is_complete && segment.is_in_place()) else {
+            return Ok(());
+        };
+        if !self.sessions.is_empty()
+            && let Err(error) = segment.hear(now, &mut self.sessions)
+        {
+            // It is opened anew.
+            let path = segment.path.clone();
+            return Err(AppendError::Segment(SegmentError::from(error).while_opening(&path)));
+        }
+        self.newest = Some(segment);
+        Ok(())
+    }
+
     /// Appends records; gives back the number of the first.
     fn append_all(&mut self, records: &[impl Borrow<Record>]) -> Result<u64, AppendError> {
         let first = u64::try_from(self.next).unwrap_or_default();
@@ -173,14 +199,14 @@ impl Journal {
         }
         self.take_place().map_err(AppendError::Segment)?;
         let next = self.next;
-        let segment = match self.ready(now, count) {
+        let mut segment = match self.ready(now, count) {
             Ok(segment) => segment,
             Err((path, SegmentError::Damaged(problem))) if path.exists() => return Ok(Err(problem)),
             Err((path, error)) => return Err(AppendError::Segment(error.while_opening(&path))),
         };
         let path = segment.path.clone();
-        if let Err(error) = segment.append((next..).zip(records.iter().map(Borrow::borrow))) {
-            self.newest = None;
+        let records = (next..).zip(records.iter().map(Borrow::borrow));
+        if let Err(error) = segment.append(records, Some(&mut self.sessions)) {
             return match SegmentError::from(error) {
                 SegmentError::Damaged(problem) => Ok(Err(problem)),
                 SegmentError::Sqlite(source) => Err(AppendError::Store { path, source }),
@@ -191,12 +217,13 @@ impl Journal {
             // What was committed is in a file without a name. The numbers were not given out, and are used for the same again.
             return Err(AppendError::Gone { path, lost: self.lose_place() });
         }
+        self.newest = Some(segment);
         self.next = next.saturating_add(count);
         Ok(Ok(()))
     }
 
-    /// The newest segment, open and with room for so many records.
-    fn ready(&mut self, now: Timestamp, count: i64) -> Result<&mut Segment, (PathBuf, SegmentError)> {
+    /// Takes the newest segment, open and with room for so many records.
+    fn ready(&mut self, now: Timestamp, count: i64) -> Result<Segment, (PathBuf, SegmentError)> {
         let mut path = self.path_of_newest();
         if self.newest.is_none() && !path.exists() {
             self.first_of_newest = self.next;
@@ -218,11 +245,12 @@ impl Journal {
             self.first_of_newest = self.next;
             segment = self.begin().map_err(|error| (self.path_of_newest(), error))?;
         }
-        Ok(self.newest.insert(segment))
+        Ok(segment)
     }
 
     fn begin(&self) -> Result<Segment, SegmentError> {
-        let segment = Segment::create(&self.dir, self.first_of_newest, self.options.synchronous)?;
+        let Options { synchronous, .. } = self.options;
+        let segment = Segment::begin(&self.dir, self.first_of_newest, synchronous, &self.sessions)?;
         segment.limit_log(self.options.segment_bytes)?;
         Ok(segment)
     }
@@ -243,7 +271,8 @@ impl Journal {
         let numbers = self.next.saturating_add(count).saturating_sub(segment.first);
         Ok(numbers.unsigned_abs() > RECORDS_A_SEGMENT
             || is_older(segment.started, now, self.options.segment_age)
-            || segment.bytes()? >= self.options.segment_bytes)
+            // What every segment begins with does not count, or many sessions would leave no room for records.
+            || segment.bytes()? >= self.options.segment_bytes.saturating_add(self.sessions.bytes()))
     }
 
     /// Seals a segment, now or, when somebody is reading it, later.
@@ -286,7 +315,7 @@ impl Journal {
         }
         if self.newest.is_none() {
             // On a full disk this fails, and what is deleted now may help. It is tried again by who appends.
-            let _ = self.ready(now, 0);
+            self.newest = self.ready(now, 0).ok();
         }
         self.seal_the_rest();
         self.is_retention_due = false;
@@ -325,6 +354,7 @@ impl Journal {
                     return self.begin_newest();
                 }
                 self.newest = Some(segment);
+                self.load_sessions();
                 Ok(())
             }
             Err(SegmentError::Damaged(problem)) => {
@@ -339,9 +369,16 @@ impl Journal {
 
     /// Begins the newest segment, which is not there.
     fn begin_newest(&mut self) -> Result<(), OpenError> {
+        self.load_sessions();
         let path = self.path_of_newest();
         self.newest = Some(self.begin().map_err(|error| error.while_opening(&path))?);
         Ok(())
+    }
+
+    /// Finds out which sessions are open. What cannot be read is damage, which is told by who meets it while writing.
+    fn load_sessions(&mut self) {
+        let loaded = Reader::open(&self.dir).and_then(|reader| Sessions::load(&reader));
+        self.sessions = loaded.map_or_else(|_| Sessions::default(), |(sessions, _)| sessions);
     }
 
     /// A crash came between the end of a segment and its sealing, or somebody was reading it.

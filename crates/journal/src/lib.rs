@@ -9,6 +9,7 @@
 //! | `store` | a segment's file: tables, opening, sealing |
 //! | `segment`, `dictionary`, `row`, `block` | what is written into it |
 //! | `journal` (`place`), `lock`, `recover`, `salvage` | the writer |
+//! | `sessions` | which machines are attached, whatever is deleted |
 //! | `retain`, `share`, `compact`, `gone` | what is deleted, and whose |
 //! | `reader`, `query`, `records`, `counts`, `histogram`, `scan`, `wanted`, `check` | readers |
 //!
@@ -53,6 +54,7 @@ mod row;
 mod salvage;
 mod scan;
 mod segment;
+mod sessions;
 mod shallow;
 mod share;
 mod store;
@@ -71,3 +73,4 @@ pub use records::Records;
 pub use recover::Finding;
 pub use retain::Retained;
 pub use segment::RECORDS_A_SEGMENT;
+pub use sessions::OpenSessions;

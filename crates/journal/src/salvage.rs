@@ -123,7 +123,7 @@ impl Writing<'_> {
             Some(segment) => segment,
             None => self.segment.insert(Segment::create(self.dir, self.first, Synchronous::Full)?),
         };
-        segment.append(self.group.iter().map(|(seq, record)| (*seq, record)))?;
+        segment.append(self.group.iter().map(|(seq, record)| (*seq, record)), None)?;
         self.group.clear();
         self.bytes = 0;
         Ok(())

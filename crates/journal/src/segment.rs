@@ -7,7 +7,9 @@ use crate::error::SegmentError;
 use crate::gone;
 use crate::options::Synchronous;
 use crate::row::{self, Row};
+use crate::sessions::{Changes, Heard, Sessions};
 use crate::store;
+use qev_qmp::Timestamp;
 use qev_record::Record;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
@@ -37,6 +39,8 @@ pub(crate) struct Segment {
     block: block::Open,
     /// How many bytes of each source it has, while that is known from its first record on.
     shares: Option<Vec<u64>>,
+    /// It has the table of open sessions.
+    has_sessions: bool,
     /// Which file it is, wherever that may be by now.
     file: Option<contents::FileId>,
     /// How large the file was when that was last asked, and how much came since, by estimation.
@@ -52,10 +56,24 @@ const LOG_PAGES_LEAST: u64 = 32;
 const LOG_PAGES_MOST: u64 = 1000;
 
 impl Segment {
-    /// Makes a new segment and opens it.
+    /// Makes a new segment that takes the place of others, and opens it.
     pub(crate) fn create(dir: &Path, first: i64, synchronous: Synchronous) -> Result<Segment, SegmentError> {
         let path = contents::path_of(dir, u64::try_from(first).unwrap_or_default());
-        store::create(&path, first)?;
+        store::create(&path, first, |_| Ok(()))?;
+        Segment::open(&path, synchronous)
+    }
+
+    /// Makes the segment that is the newest from now on, with the sessions that are open, and opens it.
+    pub(crate) fn begin(
+        dir: &Path,
+        first: i64,
+        synchronous: Synchronous,
+        sessions: &Sessions,
+    ) -> Result<Segment, SegmentError> {
+        let path = contents::path_of(dir, u64::try_from(first).unwrap_or_default());
+        store::create(&path, first, |db| {
+            Ok(sessions.write_all(&mut Numbers::read(db)?, &mut Numbers::read(db)?, db)?)
+        })?;
         Segment::open(&path, synchronous)
     }
 
@@ -101,6 +119,7 @@ impl Segment {
             .query_row("SELECT received FROM record ORDER BY seq LIMIT 1", [], |row| row.get::<_, Option<i64>>(0))
             .optional()?
             .flatten();
+        let has_sessions = Heard::read(&db)?.is_some();
         Ok(Segment {
             path: path.to_owned(),
             first,
@@ -114,6 +133,7 @@ impl Segment {
             whats,
             block,
             shares: (records == 0).then(Vec::new),
+            has_sessions,
             file: contents::file_id(path),
             size: (0, SIZE_ASKED_AFTER),
         })
@@ -127,18 +147,28 @@ impl Segment {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute("DELETE FROM record WHERE seq > ?1", [last])?;
         transaction.execute("DELETE FROM block WHERE last > ?1", [last])?;
+        if self.has_sessions {
+            // They are as those records made them: the next group writes them anew.
+            Heard::forget(&transaction)?;
+        }
         transaction.commit()?;
         *self = Segment::open(&self.path, synchronous)?;
         Ok(())
     }
 
-    /// Appends records in one transaction. After an error the segment must be opened anew.
+    /// Appends records in one transaction. After an error the segment must be opened anew. In the newest segment the same
+    /// transaction changes the table of open sessions.
     pub(crate) fn append<'r>(
         &mut self,
         records: impl Iterator<Item = (i64, &'r Record)>,
+        mut open: Option<&mut Sessions>,
     ) -> Result<(), rusqlite::Error> {
         let Segment { db, sources, whats, block, shares, last, records: count, started, newest, size, .. } = self;
         let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let (mut changes, mut received) = (Changes::default(), None);
+        if let Some(open) = open.as_mut().filter(|_| !self.has_sessions) {
+            open.write_all(sources, whats, &transaction)?;
+        }
         {
             let mut insert = transaction.prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
             for (seq, record) in records {
@@ -154,6 +184,10 @@ impl Segment {
                     row.data,
                     rest
                 ])?;
+                if open.is_some() {
+                    changes.note(seq, record);
+                }
+                received = row.received;
                 block.add(&row);
                 let bytes = u64::try_from(row.bytes()).unwrap_or(u64::MAX);
                 size.1 = size.1.saturating_add(bytes);
@@ -174,7 +208,20 @@ impl Segment {
         }
         sources.write(&transaction)?;
         whats.write(&transaction)?;
-        transaction.commit()
+        if let Some(open) = &open {
+            open.write_changes(&mut changes, (*last, received), &transaction)?;
+        }
+        transaction.commit()?;
+        if let Some(open) = open {
+            open.apply(changes, (*last, received));
+            self.has_sessions = true;
+        }
+        Ok(())
+    }
+
+    /// Notes in the table of open sessions that everything that was received until `now` is in the journal.
+    pub(crate) fn hear(&mut self, now: Timestamp, open: &mut Sessions) -> Result<(), rusqlite::Error> {
+        if self.has_sessions { open.hear(now, &self.db) } else { Ok(()) }
     }
 
     /// Whether its file is still the one that has its name. What is committed to another one is lost with it.

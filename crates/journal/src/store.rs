@@ -26,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PATIENCE_FOR_SEALING: Duration = Duration::from_millis(20);
 
 const TABLES: &str = "
-    CREATE TABLE segment(first INTEGER NOT NULL, last INTEGER, records INTEGER, newest INTEGER);
+    CREATE TABLE segment(first INTEGER NOT NULL, last INTEGER, records INTEGER, newest INTEGER,
+        heard_after INTEGER, heard_until INTEGER);
     CREATE TABLE source(
         id INTEGER PRIMARY KEY, host TEXT NOT NULL, machine TEXT NOT NULL, machine_id TEXT, session TEXT, via TEXT);
     CREATE TABLE what(id INTEGER PRIMARY KEY, kind TEXT NOT NULL, event TEXT, severity TEXT NOT NULL);
@@ -44,8 +45,19 @@ const TABLES: &str = "
             severity, event, summary, data
         FROM record JOIN source ON source.id = record.source JOIN what ON what.id = record.what ORDER BY seq;";
 
-/// Makes the file of a new, empty segment. It appears under its name when it is complete.
-pub(crate) fn create(path: &Path, first: i64) -> Result<(), SegmentError> {
+/// The table of open sessions ([`crate::sessions`]), with the columns of `record`. It is made when there is a session.
+pub(crate) const SESSION_TABLE: &str = "
+    CREATE TABLE IF NOT EXISTS session(
+        seq INTEGER PRIMARY KEY, source INTEGER NOT NULL, what INTEGER NOT NULL, received INTEGER, lag INTEGER,
+        summary TEXT NOT NULL, data TEXT, rest BLOB)";
+
+/// Makes the file of a new segment without records; `fill` writes what else it has from its beginning. The file appears
+/// under its name when it is complete.
+pub(crate) fn create(
+    path: &Path,
+    first: i64,
+    fill: impl FnOnce(&Connection) -> Result<(), SegmentError>,
+) -> Result<(), SegmentError> {
     let new = beside(path, ".new");
     remove(&new)?;
     {
@@ -57,6 +69,7 @@ pub(crate) fn create(path: &Path, first: i64) -> Result<(), SegmentError> {
         db.pragma_update(None, "user_version", FORMAT)?;
         db.execute_batch(TABLES)?;
         db.execute("INSERT INTO segment(first) VALUES (?1)", [first])?;
+        fill(&db)?;
         db.execute_batch("COMMIT")?;
         set_journal_mode(&db, "wal")?;
         db.close().map_err(|(_, error)| error)?;
@@ -94,6 +107,12 @@ pub(crate) fn open(path: &Path, synchronous: Synchronous) -> Result<Connection, 
 pub(crate) fn has_table(db: &Connection, name: &str) -> Result<bool, SegmentError> {
     let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
     Ok(db.query_row(sql, [name], |row| row.get::<_, i64>(0))? > 0)
+}
+
+/// Whether a table has a column. Those of older qevs lack some.
+pub(crate) fn has_column(db: &Connection, table: &str, name: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2";
+    Ok(db.query_row(sql, [table, name], |row| row.get::<_, i64>(0))? > 0)
 }
 
 /// Of a segment that was rewritten: its last number, and how many of its numbers have no record any more.

@@ -11,5 +11,6 @@ mod damage;
 mod full;
 mod histogram;
 mod removed;
+mod sessions;
 mod shares;
 mod support;
