@@ -8,7 +8,7 @@ use crate::dictionary::{Entries, Entry as _, Source, What, index};
 use crate::error::SegmentError;
 use crate::row::Row;
 use qev_qmp::Timestamp;
-use qev_record::{Filter, Kind, Record};
+use qev_record::{Filter, Kind, NO_MACHINE, Record};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Statement};
 use std::collections::{HashMap, hash_map};
@@ -168,7 +168,9 @@ fn may_want_source(filter: &Filter, row: &rusqlite::Row<'_>) -> Result<bool, Seg
         let Ok(name) = std::str::from_utf8(name) else {
             return Err(SegmentError::damaged("an entry of the dictionary of sources is no text"));
         };
-        Ok(filter.machines.iter().any(|glob| glob.matches(name)))
+        // A gap of the journal may hide records of any machine: whether it is wanted is for the whole record to tell.
+        let may_be_such_a_gap = filter.gaps && column == Source::MACHINE && name == NO_MACHINE;
+        Ok(may_be_such_a_gap || filter.machines.iter().any(|glob| glob.matches(name)))
     };
     if !filter.machines.is_empty() && !is_one(Source::MACHINE)? && !is_one(Source::MACHINE_ID)? {
         return Ok(false);

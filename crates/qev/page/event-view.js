@@ -3,7 +3,7 @@
 import { context, event as askEvent, explain } from "./api.js";
 import { keepingFocus } from "./focus.js";
 import { eventLink, literally, machineLink, streamLink } from "./links.js";
-import { nameOf } from "./record.js";
+import { isOfMachine, nameOf } from "./record.js";
 import { rawJson } from "./raw.js";
 import { sentence, severityMark } from "./record-row.js";
 import { severityClass } from "./severity.js";
@@ -50,7 +50,7 @@ export class EventView {
     this.keys = [
       { keys: "j", does: "older record of this machine", act: () => this.#go(this.older) },
       { keys: "k", does: "newer record of this machine", act: () => this.#go(this.newer) },
-      { keys: "m", does: "its machine", act: () => this.#record && shell.go(machineLink(this.#record)) },
+      { keys: "m", does: "its machine", act: () => this.#record && isOfMachine(this.#record) && shell.go(machineLink(this.#record)) },
     ];
     void this.#begin();
   }
@@ -69,6 +69,7 @@ export class EventView {
         void this.#begin();
       }, 1000);
     };
+    if (!isOfMachine(record)) return;
     this.#stream ??= new Stream(new URLSearchParams({ machine: literally(record.machine) }), after, {
       record: () => this.near < NEAR && again(),
       lagged: again,
@@ -116,7 +117,7 @@ export class EventView {
       element(
         "header",
         { class: `event-head ${severityClass(record.severity)}` },
-        element("p", { class: "event-over" }, severityMark(record.severity), element("code", null, foreign(nameOf(record), 80)), element("a", { href: machineLink(record) }, foreign(record.machine, 80))),
+        element("p", { class: "event-over" }, severityMark(record.severity), element("code", null, foreign(nameOf(record), 80)), isOfMachine(record) ? element("a", { href: machineLink(record) }, foreign(record.machine, 80)) : element("span", null, "the journal")),
         element("h1", null, foreign(record.summary, 1000)),
         this.#facts(record),
       ),
@@ -139,6 +140,7 @@ export class EventView {
       ["number", record.seq === undefined ? "not on disk yet" : String(record.seq)],
       ["host", record.host ?? ""],
       ["session", record.session ?? ""],
+      ["user", record.uid === undefined ? "" : String(record.uid)],
       ["via", record.via ?? ""],
       ["reason", record.reason ?? ""],
       ["from", record.from ?? ""],
@@ -179,7 +181,9 @@ export class EventView {
         element("code", { class: "name" }, foreign(nameOf(other), 60)),
       );
     });
-    return part("Before and after, on this machine", element("ol", { class: "nearby", "aria-label": "Newest first" }, rows), element("p", null, element("a", { href: streamLink({ machine: [literally(record.machine)] }) }, "All of this machine")));
+    const nearby = element("ol", { class: "nearby", "aria-label": "Newest first" }, rows);
+    if (!isOfMachine(record)) return part("Before and after, of the journal itself", nearby);
+    return part("Before and after, on this machine", nearby, element("p", null, element("a", { href: streamLink({ machine: [literally(record.machine)] }) }, "All of this machine")));
   }
 
   /** @param {LogRecord} record @param {Explanation | undefined} explained */

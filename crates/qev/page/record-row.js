@@ -2,7 +2,7 @@
 
 import { eventLink, machineLink } from "./links.js";
 import { rawJson } from "./raw.js";
-import { nameOf } from "./record.js";
+import { isOfMachine, nameOf } from "./record.js";
 import { Said } from "./said.js";
 import { severityClass, shape } from "./severity.js";
 import { element, fillForeign, foreign, label } from "./text.js";
@@ -110,8 +110,9 @@ export class RecordRow {
     });
     if (this.withMachine) {
       said.tell("machine", machineLink(record), (address) => {
-        this.machine.setAttribute("href", address);
-        this.machine.replaceChildren(foreign(record.machine, 60));
+        if (isOfMachine(record)) this.machine.setAttribute("href", address);
+        else this.machine.removeAttribute("href");
+        this.machine.replaceChildren(isOfMachine(record) ? foreign(record.machine, 60) : "the journal");
       });
     }
     this.#say(record);

@@ -12,9 +12,10 @@
  * @property {number} [seq] its place in the journal; absent while it is not on disk
  * @property {string} kind `event`, `attached`, `detached`, `gap` or `state`
  * @property {string} [host]
- * @property {string} machine
+ * @property {string} machine empty for what is about the journal itself
  * @property {string} [machine_id]
  * @property {string} [session]
+ * @property {number} [uid] whose process the monitor is, of `attached`
  * @property {string} received RFC 3339, with microseconds
  * @property {Severity} severity
  * @property {string} summary
@@ -31,6 +32,11 @@
  *
  * @typedef {Fields & {raw: string, time: number}} LogRecord `time` is `received` in milliseconds
  */
+
+/** Whether a record is about one machine, and not about the journal itself. @param {{machine: string}} record */
+export function isOfMachine({ machine }) {
+  return machine !== "";
+}
 
 /** A string, which is kept, or a number that JavaScript has no place for. */
 const TOKENS = /"(?:[^"\\]|\\.)*"|-?\b(?:inf|nan)\b|-?\d{16,}(?:\.\d+)?(?:[eE][-+]?\d+)?/g;

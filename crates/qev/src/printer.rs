@@ -18,6 +18,9 @@ use tokio::sync::mpsc;
 /// How many records may wait to be printed.
 const QUEUE: usize = 1024;
 
+/// What stands for the machine in a line about the journal itself.
+const OF_JOURNAL: &str = "(journal)";
+
 /// What records look like on standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -129,7 +132,10 @@ impl Lines {
     }
 
     fn text(&mut self, record: &Record) -> String {
-        let machine = plain::name(&record.machine).to_string();
+        let machine = match record.is_of_machine() {
+            true => plain::name(&record.machine).to_string(),
+            false => OF_JOURNAL.to_owned(),
+        };
         let what = match &record.event {
             Some(event) => plain::name(event.as_str()).to_string(),
             None => plain::name(record.kind.as_str()).to_string(),

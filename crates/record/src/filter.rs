@@ -49,12 +49,12 @@ impl Filter {
             && self.wheres.iter().all(|condition| condition.matches(record))
     }
 
-    /// Whether a gap may hide records that are wanted: one of the wanted machines, in the wanted time, where nothing is
-    /// known about what is missing or a wanted event is. Who waits for an event should be told.
+    /// Whether a gap may hide records that are wanted: one of the wanted machines or of the journal itself, in the wanted
+    /// time, where nothing is known about what is missing or a wanted event is. Who waits for an event should be told.
     pub fn may_miss(&self, record: &Record) -> bool {
         record.kind == Kind::Gap
             && self.in_time(record)
-            && self.names_machine(record)
+            && (self.names_machine(record) || !record.is_of_machine())
             && (self.events.is_empty()
                 || record.missed.is_empty()
                 || record.missed.keys().any(|name| any_event(&self.events, name.as_str())))
@@ -127,7 +127,11 @@ mod tests {
         assert!(!filter.matches(&gap(&["STOP"])));
         assert!(on("host=h1").matches(&gap(&[])) && !on("host=h2").matches(&gap(&[])));
         assert!(!on("kind=event").matches(&gap(&[])), "who asks for events wants events");
-        assert!(!Filter { machines: globs(&["db*"]), ..filter.clone() }.matches(&gap(&[])));
+        let of_db = Filter { machines: globs(&["db*"]), ..filter.clone() };
+        assert!(!of_db.matches(&gap(&[])));
+        let of_journal = Record::gap_of_journal("h1", AT, Gap::default(), "a segment was damaged");
+        assert!(of_db.matches(&of_journal), "the journal may have lost records of any machine");
+        assert!(!Filter { gaps: false, events: Vec::new(), ..of_db }.matches(&of_journal));
         assert!(!Filter { gaps: false, ..filter.clone() }.matches(&gap(&[])));
         assert!(!filter.matches(&Record::attached("h1", "web1", AT)));
         check(&filter, true);

@@ -36,5 +36,5 @@ pub use explain::{Explanation, NoSuchEvent};
 pub use filter::{Filter, Glob, GlobError, Where, WhereError};
 pub use input::{InputError, Line};
 pub use meaning::{Meaning, advice};
-pub use record::{Gap, Kind, Record, RecordError};
+pub use record::{Gap, Kind, NO_MACHINE, Record, RecordError};
 pub use severity::{NoSuchSeverity, Severity};

@@ -21,6 +21,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+/// The `machine` of a record that is about the journal itself, and so about every machine. No machine has this name.
+pub const NO_MACHINE: &str = "";
+
 /// One thing that happened to a machine.
 ///
 /// Which members are there depends on the kind. `host` and `machine` are shared text: a task that makes many records
@@ -34,12 +37,15 @@ pub struct Record {
     pub kind: Kind,
     /// The host on which qev ran.
     pub host: Arc<str>,
-    /// The machine's name, for people.
+    /// The machine's name, for people; [`NO_MACHINE`] when the record is about the journal itself.
     pub machine: Arc<str>,
     /// The machine's identity, when that is more than its name: its UUID.
     pub machine_id: Option<Arc<str>>,
     /// Which QEMU process of this machine.
     pub session: Option<Arc<str>>,
+    /// The user of the process at the other end of the monitor, as the kernel reports it: of [`Kind::Attached`], where it
+    /// is known.
+    pub uid: Option<u32>,
     /// By which way it came, when not straight from QEMU's monitor: `libvirt`.
     pub via: Option<Arc<str>>,
     /// When qev received it.
@@ -202,6 +208,19 @@ impl Record {
         record
     }
 
+    /// A record that records are missing from the journal itself, of whatever machine. They were kept and are lost, so it
+    /// is a [`Severity::Error`].
+    pub fn gap_of_journal(host: impl Into<Arc<str>>, received: Timestamp, gap: Gap, reason: &str) -> Record {
+        let mut record = Record::gap(host, NO_MACHINE, received, gap, reason);
+        record.severity = Severity::Error;
+        record
+    }
+
+    /// Whether this is about one machine. A record that is not is about the journal itself.
+    pub fn is_of_machine(&self) -> bool {
+        *self.machine != *NO_MACHINE
+    }
+
     /// A record of what a machine said about itself when it was attached: `data` is an object with the answer to each
     /// command by the command's name, `{"query-status": {…}, "query-balloon": {…}}`.
     pub fn state(host: impl Into<Arc<str>>, machine: impl Into<Arc<str>>, received: Timestamp, data: Json) -> Record {
@@ -241,6 +260,7 @@ impl Record {
             machine,
             machine_id: None,
             session: None,
+            uid: None,
             via: None,
             received,
             durable: None,

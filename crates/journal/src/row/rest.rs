@@ -1,7 +1,7 @@
 //! The members of a record that few records have, one behind the other: a tag, a length, the bytes.
 
 use crate::bytes::{push, push_bytes, take, take_bytes};
-use qev_qmp::{Json, Timestamp};
+use qev_qmp::{Json, Timestamp, Value};
 use qev_record::Record;
 
 const DURABLE: u8 = 1;
@@ -15,6 +15,7 @@ const RECEIVED: u8 = 8;
 const TIMESTAMP: u8 = 9;
 
 const DEPARTS: &str = "departs";
+const UID: &str = "uid";
 
 /// Times of a record that its columns cannot say.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,9 +53,11 @@ impl Rest {
         if let Some(extra) = &record.extra {
             member(EXTRA, extra.as_text().as_bytes());
         }
-        // It came later than the tags.
+        // These came later than the tags.
+        let uid = record.uid.map(|uid| Json::from(&Value::from(u64::from(uid))));
+        let uid = uid.iter().map(|uid| (UID, uid));
         let departs = record.departs.iter().map(|departs| (DEPARTS, departs));
-        for (name, value) in departs.chain(record.unknown.iter().map(|(name, value)| (&**name, value))) {
+        for (name, value) in uid.chain(departs).chain(record.unknown.iter().map(|(name, value)| (&**name, value))) {
             let mut bytes = Vec::new();
             push_bytes(&mut bytes, name.as_bytes());
             bytes.extend_from_slice(value.as_text().as_bytes());
@@ -84,6 +87,7 @@ impl Rest {
                     let name = text(take_bytes(&mut value)?)?;
                     match name {
                         DEPARTS => record.departs = Some(json(value)?),
+                        UID => record.uid = Some(u32::try_from(json(value)?.value().as_u64()?).ok()?),
                         name => record.unknown.push((name.into(), json(value)?)),
                     }
                 }
@@ -136,8 +140,9 @@ mod tests {
     }
 
     #[test]
-    fn what_departs_from_a_schema_comes_back() {
+    fn keeps_the_members_that_came_after_the_tags() {
         let mut record = Record::attached("h1", "web1", Timestamp::UNKNOWN);
+        record.uid = Some(u32::MAX);
         record.departs = Json::parse(r#"["there is no member 'x'"]"#).ok();
         let mut read = Record::attached("h1", "web1", Timestamp::UNKNOWN);
         Rest::read(&Rest::default().write(&record), &mut read).unwrap();

@@ -114,6 +114,7 @@ async fn hold_on(monitor: Negotiated, back: Option<(Held, Kept, bool)>, daemon: 
     let mut machine = Machine {
         host: Arc::clone(&daemon.host),
         session: session.map(Arc::from),
+        uid: client.peer().map(|peer| peer.uid),
         outbox: daemon.recorder.outbox(),
         roster: daemon.roster.clone(),
         key: daemon.roster.key(),
@@ -166,6 +167,8 @@ struct Machine {
     host: Arc<str>,
     identity: Identity,
     session: Option<Arc<str>>,
+    /// The user of its process, as the kernel reports it.
+    uid: Option<u32>,
     outbox: Outbox,
     roster: Roster,
     key: String,
@@ -213,6 +216,7 @@ impl Machine {
         }
         let mut attached = Record::attached(Arc::clone(&host), Arc::clone(&machine), since);
         attached.summary = how.into();
+        attached.uid = self.uid;
         self.put(attached).await;
         self.put(Record::state(host, machine, now(), answers.data())).await;
     }

@@ -38,7 +38,7 @@ impl Identity {
     /// The identity that follows from what is known.
     pub(crate) fn of(claims: Claims) -> Identity {
         let Claims { configured, uuid, name, path, session, pid } = claims;
-        if let Some(name) = configured {
+        if let Some(name) = configured.filter(|name| !name.is_empty()) {
             return Identity { machine: name.into(), machine_id: None };
         }
         let uuid = uuid.filter(|uuid| is_uuid(uuid)).map(Arc::from);
@@ -116,6 +116,17 @@ mod tests {
         let claims = Claims { path: None, ..claims };
         check(&claims, "pid-7", "pid-7@99");
         check(&Claims { session: None, pid: None, ..claims }, "unknown", "unknown");
+    }
+
+    #[test]
+    fn no_machine_has_the_empty_name() {
+        let nothing = Claims {
+            configured: Some(String::new()),
+            name: Some(String::new()),
+            path: Some("/".into()),
+            ..Claims::default()
+        };
+        check(&nothing, "unknown", "unknown");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::monitor::hostname;
 use crate::printer::now;
 use qev_journal::{AppendError, Journal, Reader};
 use qev_qmp::Timestamp;
-use qev_record::{Gap, Record, Severity};
+use qev_record::{Gap, Record};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::io;
@@ -46,9 +46,6 @@ const RETAIN: Duration = Duration::from_secs(60);
 
 /// How many steps of deleting are done at once when there is no room: more than a segment that is rewritten takes.
 const STEPS_FOR_ROOM: usize = 1000;
-
-/// Whose gaps are those about the journal itself: any machine may be missing something.
-const OF_JOURNAL: &str = "qev";
 
 /// The way from machines to the journal. Clones are for the same one.
 #[derive(Clone, Debug)]
@@ -289,10 +286,7 @@ fn record(depot: &Arc<Depot>, mut store: impl Store, last_tries: Duration) -> bo
 /// The gap about what the journal lost.
 fn gap_of_journal(reason: &str) -> Record {
     let time = now();
-    let mut record = Record::gap(hostname(), OF_JOURNAL, time, Gap { until: Some(time), ..Gap::default() }, reason);
-    // They were kept and are not any more.
-    record.severity = Severity::Error;
-    record
+    Record::gap_of_journal(hostname(), time, Gap { until: Some(time), ..Gap::default() }, reason)
 }
 
 /// What is told about commits that fail: that they do, once, and that they do no longer.

@@ -16,6 +16,7 @@ fn machines_that_dial_and_machines_that_are_dialled_are_attached_and_their_event
     let attached = history.kind(&Kind::Attached, "web1");
     assert_eq!(attached.session.as_deref(), Some(&*session(&web1)));
     assert!(attached.summary.contains("dialled in"), "{}", attached.summary);
+    assert_eq!(attached.uid, Some(rustix::process::getuid().as_raw()));
     let state = history.kind(&Kind::State, "web1");
     assert_eq!(&*state.summary, "on attach: running, balloon at 128 MiB");
     let asked = ["query-status", "query-name", "query-uuid", "query-balloon", "query-acpi-ospm-status"];

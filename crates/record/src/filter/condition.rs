@@ -84,6 +84,7 @@ impl Where {
             ("machine", None) => self.is_text(Some(&record.machine)),
             ("machine_id", None) => self.is_text(record.machine_id.as_deref()),
             ("session", None) => self.is_text(record.session.as_deref()),
+            ("uid", None) => self.is_number(record.uid.map(u64::from)),
             ("via", None) => self.is_text(record.via.as_deref()),
             ("received", None) => self.is_time(Some(record.received)),
             ("durable", None) => record.durable.is_some_and(|durable| self.equals(&Value::Bool(durable))),

@@ -7,13 +7,14 @@ use qev_qmp::{EventName, Json, Timestamp};
 use std::fmt::Write as _;
 
 /// The members that a record can have, in their order.
-pub const MEMBERS: [&str; 20] = [
+pub const MEMBERS: [&str; 21] = [
     "seq",
     "kind",
     "host",
     "machine",
     "machine_id",
     "session",
+    "uid",
     "via",
     "received",
     "durable",
@@ -45,6 +46,7 @@ impl Record {
         line.text("machine", Some(&self.machine));
         line.text("machine_id", self.machine_id.as_deref());
         line.text("session", self.session.as_deref());
+        line.whole("uid", self.uid.map(u64::from));
         line.text("via", self.via.as_deref());
         line.time("received", Some(self.received));
         line.truth("durable", self.durable);

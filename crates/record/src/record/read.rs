@@ -63,6 +63,7 @@ impl From<SyntaxError> for RecordError {
 
 const STRING: &str = "a string";
 const WHOLE: &str = "a whole number from 0 to 2^64 - 1";
+const WHOLE_OF_32_BITS: &str = "a whole number from 0 to 2^32 - 1";
 const TIME: &str = "a time as RFC 3339 has it, such as \"2026-11-22T11:35:10.942911Z\"";
 const TIMESTAMP: &str = "an object with the integers 'seconds' and 'microseconds'";
 const COUNTS: &str = "an object with a whole number for each event's name";
@@ -137,6 +138,7 @@ impl Members {
             "machine" => self.machine = text.string("machine", |s| s.into())?,
             "machine_id" => others.machine_id = text.string("machine_id", |s| s.into())?,
             "session" => others.session = text.string("session", |s| s.into())?,
+            "uid" => others.uid = text.read("uid", WHOLE_OF_32_BITS, |text| text.parse().ok())?,
             "via" => others.via = text.string("via", |s| s.into())?,
             "received" => self.received = text.time("received")?,
             "durable" => others.durable = text.read("durable", "true or false", |text| text.parse().ok())?,

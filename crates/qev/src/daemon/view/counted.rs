@@ -63,6 +63,7 @@ pub(crate) struct Counted {
     events: Family<Labels<3>, Counter>,
     detached: Family<Labels<2>, Counter>,
     gaps: Family<Labels<1>, Counter>,
+    journal_gaps: Counter,
     dropped: Counter,
 }
 
@@ -109,7 +110,12 @@ impl Counted {
             "Machines whose monitor went away: critical is one that was killed",
             self.detached.clone(),
         );
-        registry.register("qev_gaps", "Times in which events may be missing", self.gaps.clone());
+        registry.register("qev_gaps", "Times in which events of a machine may be missing", self.gaps.clone());
+        registry.register(
+            "qev_journal_gaps",
+            "Losses of records that were in the journal, by damage or removal of its files",
+            self.journal_gaps.clone(),
+        );
         registry.register(
             "qev_metrics_series_dropped",
             "Records that are counted with machine=other since there are too many series",
@@ -176,6 +182,12 @@ impl Counting {
             return;
         }
         let Some(mut what) = What::of(record) else { return };
+        if !record.is_of_machine() {
+            if what == What::Gap {
+                self.counted.journal_gaps.inc();
+            }
+            return;
+        }
         let machine = key(&record.machine);
         if let Some(of_machine) = self.machines.get_mut(&**machine) {
             of_machine.heard = record.received;
@@ -281,6 +293,8 @@ mod tests {
         }
         let at = Timestamp::from_micros(0);
         counting.count(&kept(Record::gap("h1", "a", at, qev_record::Gap::default(), "not attached")));
+        counting.count(&kept(Record::gap("h1", "qev", at, qev_record::Gap::default(), "not attached")));
+        counting.count(&kept(Record::gap_of_journal("h1", at, qev_record::Gap::default(), "a segment was damaged")));
         let mut killed = kept(Record::detached("h1", "b", at, "killed"));
         killed.severity = Severity::Critical;
         counting.count(&killed);
@@ -292,6 +306,8 @@ mod tests {
                 r#"qev_events_total{machine="a",event="GUEST_PANICKED",severity="critical"} 1"#,
                 r#"qev_events_total{machine="a",event="STOP",severity="notice"} 1"#,
                 r#"qev_gaps_total{machine="a"} 1"#,
+                r#"qev_gaps_total{machine="qev"} 1"#,
+                "qev_journal_gaps_total 1",
                 "qev_metrics_series_dropped_total 0",
             ]
         );
@@ -338,6 +354,7 @@ mod tests {
                 name("b", "STOP", 1),
                 name("other", "STOP", 2),
                 name("other", "other", 1),
+                "qev_journal_gaps_total 0".to_owned(),
                 "qev_metrics_series_dropped_total 3".to_owned(),
             ]
         );
@@ -365,7 +382,13 @@ mod tests {
         };
         assert_eq!(
             text(&counted),
-            [name("new", 1), name("other", 1), name("steady", 2), "qev_metrics_series_dropped_total 1".to_owned()]
+            [
+                name("new", 1),
+                name("other", 1),
+                name("steady", 2),
+                "qev_journal_gaps_total 0".to_owned(),
+                "qev_metrics_series_dropped_total 1".to_owned(),
+            ]
         );
         assert_eq!(counting.series, 2);
     }

@@ -42,6 +42,9 @@ impl Machines {
 
     /// Follows a record.
     pub(crate) fn hear(&mut self, record: &Record) {
+        if !record.is_of_machine() {
+            return;
+        }
         let key = key(record.machine_id.as_ref().unwrap_or(&record.machine));
         if let Some(machine) = self.known.get_mut(&*key) {
             Arc::make_mut(machine).hear(record);
@@ -96,6 +99,16 @@ mod tests {
             machines.hear(&record);
         }
         assert_eq!(machines.all().into_keys().map(|key| key.to_string()).collect::<Vec<_>>(), ["u1", "u2"]);
+    }
+
+    #[test]
+    fn a_gap_of_the_journal_is_no_machines() {
+        let mut machines = Machines::default();
+        let at = Timestamp { seconds: 1, microseconds: 0 };
+        machines.hear(&Record::gap_of_journal("h1", at, qev_record::Gap::default(), "a segment was damaged"));
+        assert_eq!(machines.len(), 0);
+        machines.hear(&attached("qev", 2));
+        assert_eq!(machines.all().into_keys().map(|key| key.to_string()).collect::<Vec<_>>(), ["qev"]);
     }
 
     #[test]
