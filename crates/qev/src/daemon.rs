@@ -11,6 +11,7 @@
 pub(crate) mod absence;
 pub(crate) mod attach;
 pub(crate) mod control;
+pub(crate) mod descriptors;
 pub(crate) mod discover;
 pub(crate) mod figures;
 pub(crate) mod follow;
@@ -18,6 +19,7 @@ pub(crate) mod handover;
 pub(crate) mod identity;
 pub(crate) mod managers;
 pub(crate) mod outbox;
+pub(crate) mod places_per_user;
 pub(crate) mod process;
 mod readiness;
 pub(crate) mod recorder;
@@ -29,8 +31,9 @@ pub(crate) mod systemd;
 pub(crate) mod tail;
 pub(crate) mod view;
 
-use crate::told::Told;
+use crate::log_limiter::LogLimiter;
 use absence::Absences;
+use descriptors::Descriptors;
 use handover::Handover;
 use recorder::Recorder;
 use roster::Roster;
@@ -52,7 +55,10 @@ pub(crate) struct Daemon {
     pub(crate) recorder: Recorder,
     pub(crate) roster: Roster,
     pub(crate) absences: Absences,
-    pub(crate) told: Arc<Told>,
+    /// The log of what others cause.
+    pub(crate) log: Arc<LogLimiter>,
+    /// The open files that peers may take.
+    pub(crate) descriptors: Arc<Descriptors>,
     /// Who keeps monitors open while the daemon is restarted.
     pub(crate) handover: Handover,
     /// The monitors that are lent.

@@ -8,7 +8,7 @@
 //!
 //! | queue | bound | at the bound |
 //! |---|---|---|
-//! | connections | 4096 | 503, and the connection ends |
+//! | connections | 4096, or what the open files allow ([`Descriptors`]) | 503, and the connection ends |
 //! | a request's head | 16 KiB, 10 s to send it | 431, or the connection ends |
 //! | a request's body | 64 KiB, 10 s to send it | 413, 408 |
 //! | clients of the stream | 2048 | 503 |
@@ -35,6 +35,7 @@ mod said;
 mod stream;
 
 use crate::config::Config;
+use crate::daemon::descriptors::Descriptors;
 use crate::daemon::recorder::Recorder;
 use crate::daemon::roster::Roster;
 use crate::daemon::view::View;
@@ -129,7 +130,13 @@ impl Http {
     ///
     /// When there is no listening at an address that was asked for, when one can be reached from elsewhere and there is no
     /// token, and when the file of tokens says something else.
-    pub(crate) fn start(config: &Config, host: Arc<str>, recorder: Recorder, roster: Roster) -> Result<Http, Failure> {
+    pub(crate) fn start(
+        config: &Config,
+        host: Arc<str>,
+        recorder: Recorder,
+        roster: Roster,
+        descriptors: &Arc<Descriptors>,
+    ) -> Result<Http, Failure> {
         let Config { http, state_dir, .. } = config;
         if http.listen.is_empty() && !http.socket {
             return Ok(Http { running: Vec::new(), door: None, _thread: None });
@@ -170,7 +177,7 @@ impl Http {
         let site = Site::new(host, recorder, roster, Arc::clone(&access), http.hosts.clone(), discovery)
             .map_err(|error| Failure::new(Exit::Failed, error).about("starting the view"))?;
         let router = router(Arc::clone(&site));
-        let connections = listen::places();
+        let connections = listen::places(descriptors);
         let mut running = Vec::new();
         for listener in listeners {
             if let Some(address) = listener.address() {

@@ -10,12 +10,12 @@ mod daemon;
 mod exit;
 mod http;
 mod introspect;
+mod log_limiter;
 mod monitor;
 mod places;
 mod printer;
 mod signals;
 mod simulated;
-mod told;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -5,6 +5,7 @@
 //! sees, a megabyte of them. [`Plain`] shows such characters instead of obeying them (`\u{202e}`), and ends a long text
 //! with `…`. Every foreign word in a sentence goes through it.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 /// How many characters of a name are shown.
@@ -28,6 +29,16 @@ pub fn name(text: &str) -> Plain<'_> {
 /// A message from outside: what the block layer or a guest says.
 pub fn phrase(text: &str) -> Plain<'_> {
     Plain { text, limit: PHRASE }
+}
+
+/// Returns the text if it has at most `bytes` bytes, else as much of its beginning as fits, and `…`.
+pub fn limited(text: &str, bytes: usize) -> Cow<'_, str> {
+    if text.len() <= bytes {
+        return text.into();
+    }
+    let room = bytes.saturating_sub('…'.len_utf8());
+    let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    format!("{}…", text.get(..end).unwrap_or_default()).into()
 }
 
 impl<'a> Plain<'a> {
@@ -134,6 +145,15 @@ mod tests {
 
     fn check(text: &str, expected: &str) {
         assert_eq!(Plain::new(text, 12).to_string(), expected);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters_and_marked() {
+        for (text, bytes, expected) in
+            [("web1", 4, "web1"), ("web10", 4, "w…"), ("éé", 4, "éé"), ("ééé", 5, "é…"), ("ééé", 4, "…"), ("x", 0, "…")]
+        {
+            assert_eq!(limited(text, bytes), expected, "{text} in {bytes}");
+        }
     }
 
     #[test]

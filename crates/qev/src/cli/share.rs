@@ -1,9 +1,10 @@
 //! `qev share`: one monitor for many clients, without a daemon.
 
 use crate::config::Allow;
-use crate::daemon::share::policy::{Permit, Refusals, Ruled};
-use crate::daemon::share::{CLIENTS, MEMORY};
+use crate::daemon::share::policy::{Permit, Ruled};
+use crate::daemon::share::{CLIENTS, MEMORY, log_notice};
 use crate::exit::{Exit, Failure, tell};
+use crate::log_limiter::{self, LogLimiter};
 use crate::monitor::file_name;
 use crate::signals::{self, Signals};
 use qev_link::share::{Admission, Budget, Gate, Notice};
@@ -54,10 +55,12 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     crate::daemon::serve::raise_open_files();
     let (client, events) = Client::connect(&args.target, ConnectOptions::default()).await?;
     drop(events);
+    let log = Arc::<LogLimiter>::default();
+    tokio::spawn(log_limiter::report(Arc::downgrade(&log)));
     let gate = Arc::new(AtTheDoor {
         machine: file_name(&args.target).into(),
         permit: Permit { allow: args.allow, commands: args.command },
-        refusals: Arc::default(),
+        log,
     });
     let access = Access { mode: Some(args.mode), group: None };
     let budget = Budget::new(MEMORY, CLIENTS);
@@ -77,17 +80,17 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
 struct AtTheDoor {
     machine: Arc<str>,
     permit: Permit,
-    refusals: Arc<Refusals>,
+    log: Arc<LogLimiter>,
 }
 
 impl Gate for AtTheDoor {
     fn admit(&self, peer: Peer) -> Result<Admission, String> {
-        let (machine, refusals) = (Arc::clone(&self.machine), Arc::clone(&self.refusals));
-        let policy = Arc::new(Ruled { machine, peer, permit: self.permit.clone(), refusals });
+        let (machine, log) = (Arc::clone(&self.machine), Arc::clone(&self.log));
+        let policy = Arc::new(Ruled { machine, peer, permit: self.permit.clone(), log, _descriptor: None });
         Ok(Admission { policy, audit: None })
     }
 
     fn notice(&self, notice: Notice) {
-        tell(&notice.to_string());
+        log_notice(&self.log, &notice, &notice.to_string());
     }
 }

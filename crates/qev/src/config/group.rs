@@ -55,6 +55,12 @@ pub(super) fn find_user(name: &str) -> Option<User> {
     Some(User { name: name.to_owned(), uid })
 }
 
+/// Returns the number of the user of this name, if `/etc/passwd` has one.
+pub(crate) fn local_user(name: &str) -> Option<u32> {
+    // A user's line is `name:password:uid:…`, so the number is where a group's is.
+    std::fs::read_to_string("/etc/passwd").ok().and_then(|file| gid_in(&file, name))
+}
+
 /// The users that are in this group beside those whose first group it is.
 pub(crate) fn members(group: &Group) -> Vec<u32> {
     let file = std::fs::read_to_string("/etc/group").unwrap_or_default();

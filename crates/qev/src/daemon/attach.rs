@@ -21,12 +21,14 @@ pub(crate) mod run_state;
 
 use super::Daemon;
 use super::absence::{Absence, Absences};
+use super::descriptors::DescriptorUse;
 use super::handover::{Held, Kept, TakenBack};
 use super::identity::{Claims, Identity};
 use super::process::{Fate, PATIENCE, Process};
 use super::recorder::Outbox;
 use super::roster::{MachineStatus, Roster};
 use super::share::Who;
+use crate::log_limiter::{LogKind, Origin};
 use crate::printer::now;
 use farewell::Farewell;
 use qev_link::{Capacity, Client, ConnectOptions, EndReason, EventItem, Events};
@@ -67,6 +69,7 @@ pub(crate) struct Negotiated {
 pub(crate) async fn go_on(back: TakenBack, daemon: &Daemon) {
     let TakenBack { held, kept, resumed, was_cut_off } = back;
     let Held { way, place, path, configured, .. } = held.clone();
+    let _descriptors = daemon.descriptors.take_open(DescriptorUse::Machine);
     let gone_on = match was_cut_off {
         true => Client::recover(resumed, options(daemon)),
         false => Client::resume(resumed, options(daemon)),
@@ -76,7 +79,11 @@ pub(crate) async fn go_on(back: TakenBack, daemon: &Daemon) {
             let monitor = Negotiated { client, events, way, place, path, configured };
             hold_on(monitor, Some((held, kept, was_cut_off)), daemon).await;
         }
-        Err(error) => daemon.told.once(&format!("going on with {place}: {error}")),
+        Err(error) => daemon.log.log(
+            Origin::Configured(place.as_str().into()),
+            LogKind::UnusableMonitor,
+            &format!("going on with {place}: {error}"),
+        ),
     }
 }
 
@@ -128,7 +135,7 @@ async fn hold_on(monitor: Negotiated, back: Option<(Held, Kept, bool)>, daemon: 
     };
     let kept = match back {
         Some((_, kept, _)) => Some(kept),
-        None => client.take_spare().and_then(|socket| daemon.handover.keep(&socket, held)),
+        None => client.take_spare().and_then(|socket| daemon.handover.keep(&socket, held, &daemon.log)),
     };
     machine.appear(&client, way, place, since);
     machine.begin(&daemon.absences, since, was_open, &how, &answers).await;

@@ -12,7 +12,7 @@
 //! | queue | bound | at the bound |
 //! |---|---|---|
 //! | a request | 64 KiB, 10 s to send it | an error |
-//! | clients | 256 | an error |
+//! | clients | 256, or what the open files allow ([`Descriptors`]) | an error |
 //! | what a client has not read | a page of records | its cursor stands still; nobody else notices |
 //!
 //! Who may connect may read everything that every machine said: the socket's mode is 0660.
@@ -22,6 +22,7 @@ pub(crate) mod request;
 #[cfg(test)]
 mod tests;
 
+use super::descriptors::{DescriptorPermit, DescriptorUse, Descriptors};
 use super::follow::{Item, Pages, up_to};
 use super::recorder::Recorder;
 use super::roster::{MachineStatus, Roster};
@@ -106,7 +107,13 @@ impl Control {
     }
 
     /// Answers, until this future is dropped.
-    pub(crate) async fn serve(self, recorder: Recorder, roster: Roster, door: Option<Door>) {
+    pub(crate) async fn serve(
+        self,
+        recorder: Recorder,
+        roster: Roster,
+        door: Option<Door>,
+        descriptors: Arc<Descriptors>,
+    ) {
         let places = Arc::new(Semaphore::new(CLIENTS));
         loop {
             let Ok((stream, _)) = self.file.listener.accept().await else {
@@ -114,15 +121,17 @@ impl Control {
                 tokio::time::sleep(AGAIN).await;
                 continue;
             };
-            match Arc::clone(&places).try_acquire_owned() {
-                Ok(place) => {
+            let descriptors = descriptors.try_take(DescriptorUse::ControlClient);
+            match Arc::clone(&places).try_acquire_owned().ok().zip(descriptors) {
+                Some(place) => {
                     let client =
                         Client { stream, recorder: recorder.clone(), roster: roster.clone(), door: door.clone() };
                     // A client that is gone is no error.
                     tokio::spawn(async move { drop(client.answer(Arc::new(place)).await) });
                 }
-                Err(_) => {
-                    let error = error_line(&format!("{CLIENTS} clients are connected already: end one of them"));
+                None => {
+                    let clients = CLIENTS - places.available_permits();
+                    let error = error_line(&format!("{clients} clients are connected already: end one of them"));
                     let _ = stream.try_write(error.as_bytes());
                 }
             }
@@ -138,7 +147,7 @@ struct Client {
 }
 
 /// What keeps a client's place, also for a thread that still reads for it.
-type Place = Arc<tokio::sync::OwnedSemaphorePermit>;
+type Place = Arc<(tokio::sync::OwnedSemaphorePermit, DescriptorPermit)>;
 
 impl Client {
     async fn answer(mut self, place: Place) -> io::Result<()> {

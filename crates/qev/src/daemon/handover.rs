@@ -17,6 +17,7 @@ mod memory;
 use super::systemd::Manager;
 use super::systemd::inherited::Inherited;
 use crate::exit::tell;
+use crate::log_limiter::{LogKind, LogLimiter, Origin};
 use memory::{Memory, Remembered};
 use qev_link::{Client, Resumed};
 use qev_qmp::Greeting;
@@ -167,7 +168,7 @@ impl Handover {
     }
 
     /// Leaves a monitor's socket with the manager. Where that does not work the monitor is as good as any, until the end.
-    pub(crate) fn keep(&self, socket: &OwnedFd, held: Held) -> Option<Kept> {
+    pub(crate) fn keep(&self, socket: &OwnedFd, held: Held, log: &LogLimiter) -> Option<Kept> {
         let shared = self.shared.as_ref()?;
         let mut state = shared.lock();
         let name = format!("m{}", state.next);
@@ -180,7 +181,8 @@ impl Handover {
         match noted.and_then(|()| shared.manager.store(&kept.name, &[socket.as_fd()])) {
             Ok(()) => Some(kept),
             Err(error) => {
-                tell(&format!("a monitor will not stay open while qev is restarted: {error}"));
+                let line = format!("a monitor will not stay open while qev is restarted: {error}");
+                log.log(Origin::Qev, LogKind::NotKept, &line);
                 None
             }
         }

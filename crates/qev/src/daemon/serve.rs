@@ -9,6 +9,7 @@
 use super::absence::{self, Absence, Absences};
 use super::attach;
 use super::control::{self, Control};
+use super::descriptors::Descriptors;
 use super::discover::{self, Ours};
 use super::handover::Handover;
 use super::recorder::Recorder;
@@ -23,6 +24,7 @@ use super::{Daemon, journal_dir};
 use crate::config::{Attach, Config, LONGEST_SOCKET_PATH};
 use crate::exit::{Exit, Failure, tell};
 use crate::http::{Http, SOCKET};
+use crate::log_limiter::{self, LogLimiter};
 use crate::monitor::hostname;
 use crate::printer::now;
 use crate::signals::{self, Signals};
@@ -61,6 +63,9 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
     let is_bare = config.file.is_none() && config.dial.is_empty();
     let dials = dials(&config)?;
     raise_open_files();
+    let descriptors = Descriptors::of_process();
+    let log = Arc::<LogLimiter>::default();
+    tokio::spawn(log_limiter::report(Arc::downgrade(&log)));
     make_state_dir(&config.state_dir)?;
     let dir = journal_dir(&config.state_dir);
     let journal = Journal::open(&dir, Options::from(&config.journal)).map_err(|error| failed(error.into()))?;
@@ -72,20 +77,21 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
     let (recorder, running) = started;
     let roster = Roster::default();
     let host = hostname();
-    let http = Http::start(&config, Arc::clone(&host), recorder.clone(), roster.clone())?;
+    let http = Http::start(&config, Arc::clone(&host), recorder.clone(), roster.clone(), &descriptors)?;
     let control = Control::bind(&config.state_dir)
         .map_err(|error| failed(error.into()).about(control::path(&config.state_dir).display()))?;
-    let control = tokio::spawn(control.serve(recorder.clone(), roster.clone(), http.door()));
+    let control = tokio::spawn(control.serve(recorder.clone(), roster.clone(), http.door(), Arc::clone(&descriptors)));
 
     let (stop, stopping) = watch::channel(false);
-    let shares = Shares::new(config.share.clone());
+    let shares = Shares::new(config.share.clone(), Arc::clone(&descriptors), Arc::clone(&log));
     shares.sweep();
     let daemon = Daemon {
         host,
         recorder,
         roster,
         absences: Absences::default(),
-        told: Arc::default(),
+        log: Arc::clone(&log),
+        descriptors,
         handover: handover.clone(),
         shares: Arc::new(shares),
         stop: stopping,
@@ -155,6 +161,7 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
         // What was received is in the journal: the next one goes on behind it. Otherwise it finds a gap.
         handover.finish();
     }
+    log.finish();
     // Who followed has seen the last.
     http.end().await;
     // It answers to the end, and its file goes with it.

@@ -14,26 +14,24 @@ pub(crate) mod policy;
 mod read_list;
 
 use super::Daemon;
+use super::descriptors::{DescriptorPermit, DescriptorUse, Descriptors};
+use super::places_per_user::{Place, PlacesPerUser, TrustedUsers};
 use crate::config::{Share as Config, group};
-use crate::exit::tell;
-use policy::{Permit, Refusals, Ruled};
+use crate::log_limiter::{LogKind, LogLimiter, Origin};
+use policy::{Permit, Ruled};
 use qev_link::share::{Admission, Audited, Budget, ClientCount, Gate, Notice};
 use qev_link::{Access, Client, Peer, Share, StartError};
 use qev_record::filter::Glob;
 use qev_record::plain;
-use rustix::process::{Resource, getrlimit};
 use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 /// How much memory the clients of all machines may take together, and how many there may be.
 pub(crate) const MEMORY: usize = 64 << 20;
 pub(crate) const CLIENTS: usize = 4096;
-
-/// One in so many of the files that the process may have open is for a shared monitor's socket, and as many for clients.
-const PART_OF_FILES: usize = 8;
 
 /// How long a name may be in a file's name; what is behind it is left out.
 const LONGEST_NAME: usize = 64;
@@ -44,9 +42,10 @@ pub(crate) struct Shares {
     config: Config,
     rules: Vec<Rule>,
     budget: Arc<Budget>,
-    refusals: Arc<Refusals>,
-    /// How many more there may be: each takes a file, and machines come first.
-    places: Arc<Semaphore>,
+    log: Arc<LogLimiter>,
+    descriptors: Arc<Descriptors>,
+    /// Whose machines are shared: the machines of one user must not keep those of others from it.
+    places: PlacesPerUser,
 }
 
 /// A policy of the configuration, ready to be asked.
@@ -71,7 +70,14 @@ pub(crate) struct Who {
 
 /// A monitor that is lent, and its place; or why it is not. When this is dropped the socket is gone, at once.
 #[derive(Debug)]
-pub(crate) struct Lent(Result<(Share, OwnedSemaphorePermit), NotLent>);
+pub(crate) struct Lent(Result<(Share, Taken), NotLent>);
+
+/// What a shared monitor takes: a place among those of its machine's user, and the descriptor of its socket.
+#[derive(Debug)]
+struct Taken {
+    _place: Place,
+    _descriptor: DescriptorPermit,
+}
 
 #[derive(Debug)]
 enum NotLent {
@@ -83,7 +89,7 @@ enum NotLent {
 
 impl Shares {
     /// As configured. The members of groups are looked up now.
-    pub(crate) fn new(config: Config) -> Shares {
+    pub(crate) fn new(config: Config, descriptors: Arc<Descriptors>, log: Arc<LogLimiter>) -> Shares {
         let rules = config.policies.iter().map(|policy| Rule {
             machine: policy.machine.as_ref().and_then(|glob| glob.parse().ok()),
             user: policy.user.as_ref().map(|user| user.uid),
@@ -93,14 +99,15 @@ impl Shares {
                 commands: policy.commands.iter().filter_map(|glob| glob.parse().ok()).collect(),
             },
         });
-        let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
-        let part = files.map_or(usize::MAX, |files| files / PART_OF_FILES);
+        let clients = CLIENTS.min(descriptors.most(DescriptorUse::SharedMonitorClient));
+        let monitors = descriptors.most(DescriptorUse::SharedMonitor);
         Shares {
             rules: rules.collect(),
             config,
-            budget: Budget::new(MEMORY, CLIENTS.min(part)),
-            refusals: Arc::default(),
-            places: Arc::new(Semaphore::new(part.min(Semaphore::MAX_PERMITS))),
+            budget: Budget::new(MEMORY, clients),
+            log,
+            descriptors,
+            places: PlacesPerUser::new(monitors, TrustedUsers::of_host()),
         }
     }
 
@@ -125,10 +132,14 @@ impl Shares {
         if !self.config.enabled {
             return Lent(Err(NotLent::Off));
         }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            let why = "this process may have too few open files (RLIMIT_NOFILE)";
-            daemon.told.once(&format!("not every monitor is shared: {why}"));
-            return Lent(Err(NotLent::Because(why.to_owned())));
+        let uid = client.peer().map(|peer| peer.uid);
+        let origin = || uid.map_or(Origin::Qev, Origin::User);
+        let taken = match self.take(uid.unwrap_or_default()) {
+            Ok(taken) => taken,
+            Err(why) => {
+                self.log.log(origin(), LogKind::NotShared, &format!("not every monitor is shared: {why}"));
+                return Lent(Err(NotLent::Because(why)));
+            }
         };
         let audit = self.config.audit.then(|| {
             let (audit, audited) = mpsc::channel(audit::ROOM);
@@ -141,14 +152,27 @@ impl Shares {
             audit
         });
         match self.start(client, who, audit) {
-            Ok(share) => Lent(Ok((share, place))),
+            Ok(share) => Lent(Ok((share, taken))),
             Err(error) => {
                 let why = std::error::Error::source(&error).map_or(String::new(), |why| format!(": {why}"));
                 let why = format!("{error}{why}");
-                daemon.told.once(&format!("{} is not shared: {why}", plain::name(&who.machine)));
+                let line = format!("{} is not shared: {why}", plain::name(&who.machine));
+                self.log.log(origin(), LogKind::NotShared, &line);
                 Lent(Err(NotLent::Because(why)))
             }
         }
+    }
+
+    /// Takes what the shared monitor of a machine of this user needs; a monitor over TCP is no user's, and named by the
+    /// configuration, so it counts as root's. An error is a sentence.
+    fn take(&self, uid: u32) -> Result<Taken, String> {
+        let few = "this process may have too few open files (RLIMIT_NOFILE)";
+        let descriptor = self.descriptors.try_take(DescriptorUse::SharedMonitor).ok_or(few)?;
+        let place = self
+            .places
+            .take(uid)
+            .ok_or_else(|| format!("as many monitors of user {uid} are shared as there may be: {few}"))?;
+        Ok(Taken { _place: place, _descriptor: descriptor })
     }
 
     fn start(&self, client: &Client, who: &Who, audit: Option<mpsc::Sender<Audited>>) -> Result<Share, StartError> {
@@ -157,7 +181,8 @@ impl Shares {
         let gate = Arc::new(AtTheDoor {
             machine: Arc::clone(&who.machine),
             rules: self.rules.iter().filter(|rule| rule.is_for(&who.machine)).cloned().collect(),
-            refusals: Arc::clone(&self.refusals),
+            log: Arc::clone(&self.log),
+            descriptors: Arc::clone(&self.descriptors),
             audit,
         });
         let name = file_name(&who.machine);
@@ -206,10 +231,10 @@ impl Lent {
 
     /// The machine has left: its clients get what they still have to get, and nobody waits for them.
     pub(crate) fn end(self) {
-        if let Ok((mut share, place)) = self.0 {
+        if let Ok((mut share, taken)) = self.0 {
             tokio::spawn(async move {
                 share.ended().await;
-                drop(place);
+                drop(taken);
             });
         }
     }
@@ -231,7 +256,8 @@ impl Rule {
 struct AtTheDoor {
     machine: Arc<str>,
     rules: Vec<Rule>,
-    refusals: Arc<Refusals>,
+    log: Arc<LogLimiter>,
+    descriptors: Arc<Descriptors>,
     audit: Option<mpsc::Sender<Audited>>,
 }
 
@@ -239,14 +265,27 @@ impl Gate for AtTheDoor {
     fn admit(&self, peer: Peer) -> Result<Admission, String> {
         let rule = self.rules.iter().find(|rule| rule.fits(peer));
         let permit = rule.map(|rule| rule.permit.clone()).unwrap_or_default();
-        let (machine, refusals) = (Arc::clone(&self.machine), Arc::clone(&self.refusals));
-        let policy = Arc::new(Ruled { machine, peer, permit, refusals });
+        let descriptor = self.descriptors.try_take(DescriptorUse::SharedMonitorClient);
+        let descriptor = descriptor.ok_or("there are as many clients as there may be")?;
+        let (machine, log) = (Arc::clone(&self.machine), Arc::clone(&self.log));
+        let policy = Arc::new(Ruled { machine, peer, permit, log, _descriptor: Some(descriptor) });
         Ok(Admission { policy, audit: self.audit.clone() })
     }
 
     fn notice(&self, notice: Notice) {
-        tell(&format!("{}: its shared monitor: {notice}", plain::name(&self.machine)));
+        log_notice(&self.log, &notice, &format!("{}: its shared monitor: {notice}", plain::name(&self.machine)));
     }
+}
+
+/// Logs what happened to a client of a shared monitor.
+pub(crate) fn log_notice(log: &LogLimiter, notice: &Notice, line: &str) {
+    let (origin, kind) = match notice {
+        Notice::TurnedAway { peer, .. } | Notice::CutOff { peer, .. } => {
+            (Origin::User(peer.uid), LogKind::SharedMonitorClient)
+        }
+        _ => (Origin::Qev, LogKind::AcceptFailed),
+    };
+    log.log(origin, kind, line);
 }
 
 /// A name as the name of a file: what is no letter, digit, `.`, `_` or `-`, and a `.` at the beginning, is `%XX`.
@@ -268,6 +307,18 @@ fn file_name(machine: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_machines_of_one_user_leave_shared_monitors_to_others() {
+        let config = Config::under(std::path::Path::new("/nowhere"));
+        let shares = Shares::new(config, Descriptors::new(128), Arc::default());
+        let strangers: Vec<_> = std::iter::from_fn(|| shares.take(4_000_000_001).ok()).collect();
+        assert_eq!(strangers.len(), 8, "half of an eighth of 128");
+        let why = shares.take(4_000_000_001).unwrap_err();
+        assert!(why.starts_with("as many monitors of user 4000000001 are shared as there may be: "), "{why}");
+        let of_root: Vec<_> = std::iter::from_fn(|| shares.take(0).ok()).collect();
+        assert_eq!(of_root.len(), 8);
+    }
 
     #[test]
     fn any_name_is_a_file_in_its_folder() {

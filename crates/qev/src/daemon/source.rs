@@ -6,4 +6,3 @@ mod folders;
 pub(crate) mod libvirt;
 pub(crate) mod paths;
 pub(crate) mod remote;
-mod seats;

@@ -6,6 +6,7 @@
 use super::Site;
 use super::gate::{Gate, Peer};
 use crate::daemon::control::SocketFile;
+use crate::daemon::descriptors::{DescriptorPermit, DescriptorUse, Descriptors};
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 /// How many connections there may be at all listeners together.
@@ -50,19 +51,45 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// How long a client over the network may leave what was sent to it where it is, in milliseconds.
 const TAKEN_WITHIN: u32 = 300_000;
 
-/// What who comes too late is told.
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nconnection: close\r\n\r\n\
-    {\"type\": \"about:blank\", \"title\": \"Service Unavailable\", \"status\": 503, \"detail\": \"4096 clients are \
-    connected already: end one of them\"}\n";
+/// How many connections beyond the limit are told so at once. Each takes a descriptor for up to 3 s; further ones are closed
+/// without a word.
+const TURNED_AWAY_AT_ONCE: usize = 8;
 
 /// Places for connections.
 #[derive(Clone, Debug)]
-pub(crate) struct Places(Arc<Semaphore>);
+pub(crate) struct Places {
+    connections: Arc<Semaphore>,
+    turned_away: Arc<Semaphore>,
+    descriptors: Arc<Descriptors>,
+    most: usize,
+}
+
+/// What a connection takes for as long as it is there.
+type Place = (OwnedSemaphorePermit, DescriptorPermit);
 
 /// As many as there may be.
-pub(crate) fn places() -> Places {
-    Places(Arc::new(Semaphore::new(CONNECTIONS)))
+pub(crate) fn places(descriptors: &Arc<Descriptors>) -> Places {
+    let most = CONNECTIONS.min(descriptors.most(DescriptorUse::HttpConnection));
+    let (connections, turned_away) = (Semaphore::new(most), Semaphore::new(TURNED_AWAY_AT_ONCE));
+    let descriptors = Arc::clone(descriptors);
+    Places { connections: Arc::new(connections), turned_away: Arc::new(turned_away), descriptors, most }
+}
+
+impl Places {
+    fn take(&self) -> Option<Place> {
+        let connection = Arc::clone(&self.connections).try_acquire_owned().ok()?;
+        Some((connection, self.descriptors.try_take(DescriptorUse::HttpConnection)?))
+    }
+
+    /// What a client that gets no place is told.
+    fn full(&self) -> String {
+        format!(
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nconnection: close\r\n\r\n\
+             {{\"type\": \"about:blank\", \"title\": \"Service Unavailable\", \"status\": 503, \"detail\": \"{} clients are \
+             connected already: end one of them\"}}\n",
+            self.most
+        )
+    }
 }
 
 /// A socket that listens.
@@ -120,7 +147,7 @@ impl Listener {
     /// Answers who connects.
     pub(crate) fn serve(self, site: Arc<Site>, router: Router, places: &Places) -> Running {
         let (stop, stopping) = watch::channel(false);
-        let server = Server { site, router: TowerToHyperService::new(router), places: places.0.clone(), stopping };
+        let server = Server { site, router: TowerToHyperService::new(router), places: places.clone(), stopping };
         Running { accepting: tokio::spawn(server.accept(self.socket)), stop }
     }
 }
@@ -143,7 +170,7 @@ impl Running {
 struct Server {
     site: Arc<Site>,
     router: TowerToHyperService<Router>,
-    places: Arc<Semaphore>,
+    places: Places,
     stopping: watch::Receiver<bool>,
 }
 
@@ -187,10 +214,12 @@ impl Server {
     }
 
     async fn connection(mut self, mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
-        let Ok(_place) = Arc::clone(&self.places).try_acquire_owned() else {
-            // Who does not read it hears nothing.
-            let _ = tokio::time::timeout(LAST_ANSWERS, stream.write_all(FULL)).await;
-            linger(stream).await;
+        let Some(_place) = self.places.take() else {
+            if let Ok(_turned_away) = self.places.turned_away.try_acquire() {
+                // A client that does not read it goes without.
+                let _ = tokio::time::timeout(LAST_ANSWERS, stream.write_all(self.places.full().as_bytes())).await;
+                linger(stream).await;
+            }
             return;
         };
         let stream = self.converse(stream, peer).await;

@@ -73,6 +73,11 @@ impl Daemon {
         signal(&self.running, name);
     }
 
+    /// How many files it has open now.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.running.0.id())).unwrap().count()
+    }
+
     /// Tells it to stop, and waits until it has.
     pub(crate) fn stop(self) {
         self.stop_by("TERM");
@@ -81,6 +86,11 @@ impl Daemon {
     /// The same by another signal.
     pub(crate) fn stop_by(mut self, signal: &str) {
         self.signal(signal);
+        assert_eq!(self.running.status(), 0);
+    }
+
+    /// It was told to stop: waits until it has.
+    pub(crate) fn ended(mut self) {
         assert_eq!(self.running.status(), 0);
     }
 

@@ -16,6 +16,7 @@ mod demo;
 mod descriptor;
 mod exchanges;
 mod explain;
+mod flood;
 mod handover;
 mod http;
 mod http_access;

@@ -4,9 +4,9 @@
 //! with it is told once. A machine that comes back, perhaps as another process, has a gap before its `attached`.
 
 use super::{Notes, relay, schema};
+use crate::log_limiter::{self, LogKind, LogLimiter, Origin};
 use crate::monitor::{Monitor, ROOM};
 use crate::printer::now;
-use crate::told::Told;
 use qev_link::{Caller, ConnectOptions, DialIn};
 use qev_qmp::Timestamp;
 use qev_record::record::Gap;
@@ -27,13 +27,14 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 /// What the callers of one socket have in common.
 #[derive(Default)]
 struct Book {
-    told: Told,
+    log: Arc<LogLimiter>,
     lost: Mutex<BTreeMap<Arc<str>, Timestamp>>,
 }
 
 /// Takes whoever dials, for as long as somebody wants to know.
 pub(super) async fn listen(dial_in: DialIn, host: Arc<str>, validate: bool, notes: Notes) {
     let book = Arc::new(Book::default());
+    tokio::spawn(log_limiter::report(Arc::downgrade(&book.log)));
     let seats = Arc::new(Semaphore::new(MACHINES));
     // The semaphore is never closed.
     while let Ok(seat) = Arc::clone(&seats).acquire_owned().await {
@@ -46,7 +47,9 @@ pub(super) async fn listen(dial_in: DialIn, host: Arc<str>, validate: bool, note
                 });
             }
             Err(error) => {
-                book.told.once(&format!("accepting a QEMU at {}: {error}", dial_in.path().display()));
+                let path = dial_in.path().display().to_string();
+                let line = format!("accepting a QEMU at {path}: {error}");
+                book.log.log(Origin::Configured(path.into()), LogKind::AcceptFailed, &line);
                 tokio::time::sleep(ACCEPT_AGAIN).await;
             }
         }
@@ -58,7 +61,7 @@ async fn take(caller: Caller, book: &Book, host: &Arc<str>, validate: bool, note
     let peer = caller.peer();
     let (client, events) = match caller.connect(ConnectOptions::default().events(ROOM)).await {
         Ok(connected) => connected,
-        Err(error) => return book.told.once(&error.to_string()),
+        Err(error) => return book.log.log(Origin::User(peer.uid), LogKind::UnusableDialIn, &error.to_string()),
     };
     let process = peer.pid.map_or_else(|| "unknown".to_owned(), |pid| format!("pid-{pid}"));
     let monitor = Monitor::of(&client, host, || process.clone()).await.dialled_in(&process, peer);

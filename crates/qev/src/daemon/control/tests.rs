@@ -43,7 +43,7 @@ impl Daemon {
         let (recorder, running) = Recorder::start(journal).unwrap();
         let roster = Roster::default();
         let control = Control::bind(&scratch.0).unwrap();
-        tokio::spawn(control.serve(recorder.clone(), roster.clone(), None));
+        tokio::spawn(control.serve(recorder.clone(), roster.clone(), None, Descriptors::new(1 << 20)));
         Daemon { scratch, recorder, roster, _running: running }
     }
 

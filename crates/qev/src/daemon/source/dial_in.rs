@@ -1,19 +1,20 @@
 //! A socket that QEMUs dial: each that does is a machine. It needs nobody to know where a monitor is.
 //!
 //! QEMU dials again a second after a connection was lost, so one that cannot be used comes again and again: what is wrong
-//! with it is told once.
+//! with it goes through the [log limiter](crate::log_limiter).
 //!
-//! Where anybody may dial, one user must not keep all others out: [`super::seats`].
+//! Where anybody may dial, one user must not keep all others out: [`PlacesPerUser`].
 
-use super::seats::{Seat, Seats};
 use crate::daemon::Daemon;
 use crate::daemon::attach::{self, Negotiated};
+use crate::daemon::descriptors::DescriptorUse;
+use crate::daemon::places_per_user::{Place, PlacesPerUser, TrustedUsers};
+use crate::log_limiter::{LogKind, Origin};
 use qev_link::{Caller, DialIn};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
-/// How many QEMUs may be attached through one socket; more wait to be accepted.
+/// QEMUs that may be attached through one socket, unless the open files allow fewer ([`DescriptorUse::Machine`]).
 const MACHINES: usize = 16_384;
 
 /// How long accepting pauses after it failed.
@@ -21,51 +22,55 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Takes whoever dials, until the daemon is stopped. Then the socket is removed.
 pub(crate) async fn listen(dial_in: DialIn, daemon: Daemon) {
-    let room = Arc::new(Semaphore::new(MACHINES));
-    let seats = Seats::new(MACHINES, rustix::process::getuid().as_raw());
-    let place: Arc<str> = dial_in.path().display().to_string().into();
+    let room = MACHINES.min(daemon.descriptors.most(DescriptorUse::Machine));
+    let places = PlacesPerUser::new(room, TrustedUsers::of_host());
+    let socket: Arc<str> = dial_in.path().display().to_string().into();
     let mut stopping = daemon.stopping();
     loop {
+        // Nobody is accepted while there are no descriptors for one more: callers wait in the socket's backlog.
         let accepted = async {
-            let room = Arc::clone(&room).acquire_owned().await;
-            (room, dial_in.accept().await)
+            let descriptors = daemon.descriptors.take(DescriptorUse::Machine).await;
+            (descriptors, dial_in.accept().await)
         };
-        let (room, accepted) = tokio::select! {
+        let (descriptors, accepted) = tokio::select! {
             () = stopping.wait() => return,
             accepted = accepted => accepted,
         };
         match accepted {
             Ok(caller) => {
-                let Some(seat) = seat_of(&caller, &seats, &place, &daemon) else { continue };
-                let (task, place) = (daemon.clone(), Arc::clone(&place));
+                let Some(place) = place_of(&caller, &places, &socket, &daemon) else { continue };
+                let (task, socket) = (daemon.clone(), Arc::clone(&socket));
                 tokio::spawn(async move {
-                    let _places = (seat, room);
-                    take(caller, &place, &task).await;
+                    let _taken = (place, descriptors);
+                    take(caller, &socket, &task).await;
                 });
             }
             Err(error) => {
-                daemon.told.once(&format!("accepting a QEMU at {place}: {error}"));
+                let line = format!("accepting a QEMU at {socket}: {error}");
+                daemon.log.log(Origin::Configured(Arc::clone(&socket)), LogKind::AcceptFailed, &line);
                 tokio::time::sleep(ACCEPT_AGAIN).await;
             }
         }
     }
 }
 
-/// A place for who has dialled. Who has none left is let go, and dials again.
-fn seat_of(caller: &Caller, seats: &Seats, place: &str, daemon: &Daemon) -> Option<Seat> {
+/// Takes a place for a caller. A caller that gets none is hung up on, and dials again.
+fn place_of(caller: &Caller, places: &PlacesPerUser, socket: &str, daemon: &Daemon) -> Option<Place> {
     let uid = caller.peer().uid;
-    let seat = seats.take(uid);
-    if seat.is_none() {
-        let share = seats.share();
-        daemon.told.once(&format!(
-            "user {uid} has {share} connections or more at {place}, and half of all are taken: no more of it are let in"
-        ));
+    let place = places.take(uid);
+    if place.is_none() {
+        let part = places.part();
+        let line = format!(
+            "user {uid} has {part} connections or more at {socket}, and half of all are taken: no more of it are let in"
+        );
+        daemon.log.log(Origin::User(uid), LogKind::TooManyDialIns, &line);
     }
-    seat
+    place
 }
 
 /// One QEMU, from its dialling to its end.
-async fn take(caller: Caller, place: &str, daemon: &Daemon) {
+async fn take(caller: Caller, socket: &str, daemon: &Daemon) {
+    let uid = caller.peer().uid;
     let mut stopping = daemon.stopping();
     let connected = tokio::select! {
         () = stopping.wait() => return,
@@ -74,9 +79,9 @@ async fn take(caller: Caller, place: &str, daemon: &Daemon) {
     match connected {
         Ok((client, events)) => {
             let monitor =
-                Negotiated { client, events, way: "dial-in", place: place.to_owned(), path: None, configured: None };
+                Negotiated { client, events, way: "dial-in", place: socket.to_owned(), path: None, configured: None };
             attach::hold(monitor, daemon).await;
         }
-        Err(error) => daemon.told.once(&error.to_string()),
+        Err(error) => daemon.log.log(Origin::User(uid), LogKind::UnusableDialIn, &error.to_string()),
     }
 }

@@ -18,9 +18,11 @@ use super::paths::Paths;
 use crate::backoff::Backoff;
 use crate::daemon::Daemon;
 use crate::daemon::attach::{self, Negotiated};
+use crate::daemon::descriptors::{DescriptorUse, no_descriptors};
 use crate::daemon::handover::TakenBack;
 use crate::daemon::managers;
 use crate::daemon::roster::MachineStatus;
+use crate::log_limiter::{LogKind, Origin};
 use crate::printer::now;
 use qev_link::{Client, ConnectError, Sockets, Standing, Target};
 use std::collections::BTreeMap;
@@ -117,9 +119,10 @@ impl Table {
             match Sockets::look().await {
                 Ok(sockets) => self.take(due, &sockets).await,
                 Err(error) => {
-                    self.daemon.told.once(&format!(
+                    let line = format!(
                         "cannot look which monitors are free (sock_diag), and connects to none that is not named in full: {error}"
-                    ));
+                    );
+                    self.daemon.log.log(Origin::Qev, LogKind::CannotLook, &line);
                     for path in due {
                         match self.known.get(&path).is_some_and(|known| known.in_full) {
                             true => self.connect(path),
@@ -151,7 +154,9 @@ impl Table {
             for path in found.paths {
                 there.insert(path.clone());
                 if !self.known.contains_key(&path) && self.known.len() >= MACHINES {
-                    self.daemon.told.once(&format!("{} matches more than {MACHINES} paths", dial.paths));
+                    let pattern = dial.paths.to_string();
+                    let line = format!("{pattern} matches more than {MACHINES} paths");
+                    self.daemon.log.log(Origin::Configured(pattern.into()), LogKind::CannotLook, &line);
                     break;
                 }
                 let known = self.known.entry(path).or_insert_with(|| Known {
@@ -312,6 +317,9 @@ impl Known {
 async fn connect(path: &Path, configured: Option<String>, daemon: &Daemon) -> Result<Duration, ConnectError> {
     let mut stopping = daemon.stopping();
     let target = Target::Unix(path.to_owned());
+    let Some(_descriptors) = daemon.descriptors.try_take(DescriptorUse::Machine) else {
+        return Err(no_descriptors(path.display().to_string()));
+    };
     let (client, events) = tokio::select! {
         () = stopping.wait() => return Ok(Duration::ZERO),
         connected = Client::connect(&target, attach::options(daemon)) => connected?,

@@ -24,6 +24,7 @@ use crate::daemon::identity::{Claims, Identity};
 use crate::daemon::recorder::Outbox;
 use crate::daemon::roster::MachineStatus;
 use crate::daemon::{Daemon, Stopping};
+use crate::log_limiter::{LogKind, Origin};
 use crate::printer::now;
 use line::Line;
 use qev_qmp::Event;
@@ -98,7 +99,7 @@ impl Source {
                 Ended::Stopped => return self.let_go("qev was stopped").await,
                 Ended::Failed(why) => why,
             };
-            self.daemon.told.once(&format!("libvirt {}: {}", self.uri, plain::phrase(&why)));
+            self.log(&plain::phrase(&why).to_string());
             self.let_go(&why).await;
             backoff.was_connected(since.elapsed());
             tokio::select! {
@@ -143,7 +144,7 @@ impl Source {
                     match running {
                         Ok(running) => self.reconcile(running).await,
                         // Should libvirt be gone, the other virsh ends.
-                        Err(why) => self.daemon.told.once(&format!("libvirt {}: {}", self.uri, plain::phrase(&why))),
+                        Err(why) => self.log(&plain::phrase(&why).to_string()),
                     }
                 }
                 () = tokio::time::sleep_until(self.look_at), if look.is_none() => {
@@ -187,9 +188,14 @@ impl Source {
         domain.put(record).await;
     }
 
+    fn log(&self, problem: &str) {
+        let origin = Origin::Configured(self.uri.as_str().into());
+        self.daemon.log.log(origin, LogKind::Libvirt, &format!("libvirt {}: {problem}", self.uri));
+    }
+
     /// Events of any domain may be missing.
     async fn gap(&self, reason: &str) {
-        self.daemon.told.once(&format!("libvirt {}: {}", self.uri, plain::phrase(reason)));
+        self.log(&plain::phrase(reason).to_string());
         let until = now();
         for domain in self.domains.values() {
             let gap = Gap { until: Some(until), ..Gap::default() };
@@ -224,8 +230,7 @@ impl Source {
     async fn appear(&mut self, name: String, uuid: Option<String>) {
         if self.domains.len() >= DOMAINS {
             let name = plain::name(&name).to_string();
-            let many = format!("libvirt {}: {DOMAINS} domains are known already: events of {name} are lost", self.uri);
-            return self.daemon.told.once(&many);
+            return self.log(&format!("{DOMAINS} domains are known already: events of {name} are lost"));
         }
         let since = now();
         let identity = Identity::of(Claims { uuid, name: Some(name.clone()), ..Claims::default() });

@@ -7,7 +7,9 @@ use crate::backoff::Backoff;
 use crate::config::Machine;
 use crate::daemon::Daemon;
 use crate::daemon::attach::{self, Negotiated};
+use crate::daemon::descriptors::{DescriptorUse, no_descriptors};
 use crate::daemon::roster::MachineStatus;
+use crate::log_limiter::{LogKind, Origin};
 use crate::printer::now;
 use qev_link::{Client, ConnectError};
 use tokio::time::Instant;
@@ -19,9 +21,16 @@ pub(crate) async fn follow(machine: Machine, daemon: Daemon) {
     let place = machine.monitor.to_string();
     let key = format!("remote:{}", machine.name);
     loop {
+        let descriptors = daemon.descriptors.try_take(DescriptorUse::Machine);
+        let connect = async {
+            match &descriptors {
+                Some(_) => Client::connect(&machine.monitor, attach::options(&daemon)).await,
+                None => Err(no_descriptors(place.clone())),
+            }
+        };
         let connected = tokio::select! {
             () = stopping.wait() => return,
-            connected = Client::connect(&machine.monitor, attach::options(&daemon)) => connected,
+            connected = connect => connected,
         };
         match connected {
             Ok((client, events)) => {
@@ -33,10 +42,12 @@ pub(crate) async fn follow(machine: Machine, daemon: Daemon) {
                 backoff.was_connected(since.elapsed());
             }
             Err(error) => {
-                daemon.told.once(&format!("{}: {error}", machine.name));
+                let origin = Origin::Configured(machine.name.as_str().into());
+                daemon.log.log(origin, LogKind::UnusableMonitor, &format!("{}: {error}", machine.name));
                 daemon.roster.show(&key, status(&machine, &place, &error));
             }
         }
+        drop(descriptors);
         tokio::select! {
             () = stopping.wait() => return,
             () = tokio::time::sleep(backoff.next()) => {}

@@ -29,7 +29,7 @@ impl Daemon {
         let (stop, stopping) = watch::channel(false);
         let router = TowerToHyperService::new(router(Arc::clone(&site)));
         Daemon {
-            server: Server { site, router, places: places().0, stopping },
+            server: Server { site, router, places: places(&Descriptors::new(1 << 20)), stopping },
             stop,
             _running: running,
             _scratch: scratch,

@@ -3,9 +3,11 @@
 
 use super::*;
 use crate::daemon::absence::Absences;
+use crate::daemon::descriptors::Descriptors;
 use crate::daemon::handover::Handover;
 use crate::daemon::recorder::{self, Recorder};
 use crate::daemon::roster::Roster;
+use crate::daemon::share::Shares;
 use qev_journal::{Journal, Options, Query};
 use qev_record::Kind;
 use std::fs::{self, File};
@@ -64,9 +66,14 @@ impl Lab {
             recorder,
             roster: Roster::default(),
             absences,
-            told: Arc::default(),
+            log: Arc::default(),
+            descriptors: Descriptors::of_process(),
             handover: Handover::default(),
-            shares: Arc::new(crate::daemon::share::Shares::new(crate::config::Share::under(&folder))),
+            shares: Arc::new(Shares::new(
+                crate::config::Share::under(&folder),
+                Descriptors::of_process(),
+                Arc::default(),
+            )),
             stop: stopped,
         };
         let virsh = Virsh::new(program, uri);
