@@ -19,6 +19,14 @@ import { readJson, readRecord, readRecords } from "./record.js";
  * @typedef {{seq: number, why: string}} Joined
  * @typedef {{record: LogRecord, before: LogRecord[], after: LogRecord[], joined: Joined[]}} Context
  *
+ * @typedef {object} DiscoveredQemu
+ * @property {number} pid
+ * @property {string | null} name
+ * @property {string | null} manager
+ * @property {boolean} attached
+ * @property {string} why
+ * @property {string | null} attach the line that would attach it
+ *
  * @typedef {object} Explanation as `qev explain -o json` prints it
  * @property {string} event
  * @property {string | null} since
@@ -141,6 +149,28 @@ export async function context(seq, signal) {
 export async function machines(glob, signal) {
   const query = new URLSearchParams(glob === undefined ? {} : { machine: glob });
   return /** @type {any} */ (await json("/machines", query, signal));
+}
+
+/**
+ * The machines that one of these patterns names.
+ *
+ * @param {string[]} globs
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{machines: Machine[], last: number}>}
+ */
+export async function machinesNamed(globs, signal) {
+  return /** @type {any} */ (await json("/machines", new URLSearchParams(globs.map((glob) => ["machine", glob])), signal));
+}
+
+/**
+ * Every QEMU on the daemon's host, attached or not.
+ *
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<DiscoveredQemu[]>}
+ */
+export async function discover(signal) {
+  const { qemus } = /** @type {{qemus: DiscoveredQemu[]}} */ (await json("/discover", undefined, signal));
+  return qemus;
 }
 
 /**

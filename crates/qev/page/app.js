@@ -12,7 +12,7 @@ import { MachineView } from "./machine-view.js";
 import { StreamView } from "./stream-view.js";
 import { element, foreign, label } from "./text.js";
 import { themeButton } from "./theme-choice.js";
-import { dayAndClock } from "./time.js";
+import { dayAndClock, zoneInWords } from "./time.js";
 
 /** @typedef {import("./view.js").View} View */
 /** @typedef {import("./view.js").Shell} Shell */
@@ -21,6 +21,7 @@ import { dayAndClock } from "./time.js";
 const WORDS = /** @type {const} */ ({
   connecting: "connecting…",
   live: "live",
+  still: "not live",
   lost: "Connection lost. Trying again by itself…",
   closed: "not let in",
 });
@@ -33,6 +34,7 @@ const problem = found("problem");
 const status = found("status");
 const announced = found("announced");
 const host = found("host");
+const zone = found("zone");
 
 /** @type {View | undefined} */
 let shown;
@@ -78,6 +80,7 @@ found("skip").addEventListener("click", (event) => {
   main.focus();
 });
 addEventListener("hashchange", route);
+showZone();
 route();
 
 /** @param {string} id */
@@ -87,6 +90,13 @@ function found(id) {
   return there;
 }
 
+/** Names the time zone of all times on the page. It is looked at again with every view, for summer time may have begun. */
+function showZone() {
+  const { offset, name } = zoneInWords(new Date());
+  zone.textContent = offset;
+  zone.title = name === "" ? "All times on this page are in this time zone." : `All times on this page are in the time zone of this browser: ${name}.`;
+}
+
 /** Shows what the address asks for. */
 function route() {
   const [path = "", query = ""] = location.hash.replace(/^#\/?/, "").split(/\?(.*)/s);
@@ -94,7 +104,9 @@ function route() {
   clearTimeout(again);
   shown?.end();
   problem.replaceChildren();
+  showZone();
   const address = new URLSearchParams(query);
+  connection("connecting");
   shown = viewOf(name, parameter, address);
   const same = was === path;
   was = path;
@@ -154,6 +166,8 @@ function failed(error, retry) {
   }
   const passes = error instanceof Problem && error.mayPass && retry;
   if (error instanceof Problem && error.status === 0) connection("lost");
+  // The daemon has answered: nothing is being connected any more.
+  else if (status.dataset.state === "connecting") connection("still");
   const words = error instanceof Error ? error.message : String(error);
   problem.replaceChildren(
     element("p", { role: "alert" }, element("strong", null, error instanceof Problem ? foreign(error.title, 100) : "Something went wrong", ": "), foreign(words, 600)),

@@ -7,6 +7,7 @@
  *     q0  ▏     ▉                            ▕  no quorum once
  */
 
+import { describeDrawing } from "./lanes.js";
 import { eventLink } from "./links.js";
 import { counted, grouped, size } from "./numbers.js";
 import { diskEnd, runs } from "./plot.js";
@@ -123,13 +124,16 @@ function strip(className, name, words, sectors, end, said, what) {
       { x: `${((sector / end) * 100).toFixed(4)}%`, width: `${((count / end) * 100).toFixed(4)}%`, y: 0, height: 22, class: "bad", "data-sector": sector, "data-count": count },
       drawn("title", null, `${count === 1 ? `sector ${sector}` : `sectors ${sector} to ${sector + count - 1}`}: ${counted(reports.length, "report")}\n${seen.join("\n")}`),
     );
-    return last?.seq === undefined ? mark : drawn("a", { href: eventLink(last.seq), tabindex: "-1" }, mark);
+    if (last?.seq === undefined) return mark;
+    return drawn("a", { href: eventLink(last.seq), "aria-label": mark.textContent }, mark);
   });
+  const drawing = drawn("svg", { height: 22, class: "strip" }, marks);
+  describeDrawing(drawing, words);
   return element(
     "div",
     { class: `lane disk-strip ${className}${sectors.length > 0 ? " is-bad" : ""}`, "data-node": label(name) },
     element("h3", { class: "lane-name" }, foreign(name, 40)),
-    element("div", { class: "lane-drawing" }, drawn("svg", { height: 22, class: "strip", role: "img", "aria-label": words }, marks)),
+    element("div", { class: "lane-drawing" }, drawing),
     element("p", { class: "lane-said" }, said),
   );
 }

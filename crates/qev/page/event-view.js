@@ -95,7 +95,9 @@ export class EventView {
       keepingFocus("div.event", () => this.#draw(record, around, elsewhere.filter((other) => other !== undefined), explained));
       this.#follow(record, Math.max(this.seq, ...around.after.map(({ seq }) => seq ?? 0)));
     } catch (error) {
-      if (!signal.aborted) this.shell.failed(error, () => this.#begin());
+      if (signal.aborted) return;
+      this.element.removeAttribute("aria-busy");
+      this.shell.failed(error, () => this.#begin());
     }
   }
 

@@ -6,7 +6,7 @@ import { severityMark } from "./record-row.js";
 import { Said } from "./said.js";
 import { SEVERITIES, rank, severityClass, worse } from "./severity.js";
 import { looks, stateWords } from "./state-words.js";
-import { drawn, element, foreign, label } from "./text.js";
+import { drawn, element, foreign } from "./text.js";
 import { ago } from "./time.js";
 
 /** @typedef {import("./machine-types.js").Machine} Machine */
@@ -46,18 +46,24 @@ function bars(machine) {
   return { paths, sum };
 }
 
+/** Tiles that were made, so that each has identifiers of its own. */
+let tilesMade = 0;
+
 /** A tile. What it says is changed where it is, so whoever stands on it with the keyboard stays there. */
 export class FleetTile {
   constructor() {
+    const id = `tile-${(tilesMade += 1)}`;
     this.name = element("span", { class: "tile-name" });
     this.state = element("span");
-    this.link = element("a", { class: "tile-link" }, this.name, this.state);
-    this.sentence = element("p", { class: "tile-sentence" });
+    // The link's text is its name; its severity and the sentence describe it.
+    this.link = element("a", { class: "tile-link", "aria-describedby": `${id}-severity ${id}-sentence` }, this.name, element("span", { class: "unseen" }, ": "), this.state);
+    this.sentence = element("p", { class: "tile-sentence", id: `${id}-sentence` });
     this.mark = element("span", { class: "mark" });
+    this.severity = element("span", { id: `${id}-severity` }, this.mark);
     this.drawing = drawn("svg", { viewBox: `0 0 ${MINUTES} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" });
     this.bars = element("span", { class: "tile-bars", role: "img" }, this.drawing);
     this.time = element("time");
-    this.element = element("li", null, this.link, this.sentence, element("p", { class: "tile-foot" }, this.mark, this.bars, this.time));
+    this.element = element("li", null, this.link, this.sentence, element("p", { class: "tile-foot" }, this.severity, this.bars, this.time));
     this.said = new Said();
   }
 
@@ -95,7 +101,6 @@ export class FleetTile {
     const { paths, sum } = bars(machine);
     this.said.tell("class", `tile ${severityClass(severity)}`, (name) => (this.element.className = name));
     this.said.tell("link", machineLink(machine, shared), (address) => this.link.setAttribute("href", address));
-    this.said.tell("label", `${label(machine.machine)}: ${label(words)}`, (name) => this.link.setAttribute("aria-label", name));
     this.said.tell("name", machine.machine, (name) => this.name.replaceChildren(foreign(name, 60)));
     this.said.tell("look", `tile-state state-${state}`, (name) => (this.state.className = name));
     this.said.tell("state", words, () => this.state.replaceChildren(foreign(words, 40)));

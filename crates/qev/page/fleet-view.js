@@ -8,8 +8,9 @@ import { counted, grouped } from "./numbers.js";
 import { SEVERITIES, rank, shape, worse } from "./severity.js";
 import { stateWords } from "./state-words.js";
 import { Stream } from "./stream.js";
-import { element } from "./text.js";
+import { element, foreign } from "./text.js";
 import { Tiles } from "./tiles.js";
+import { Unattached } from "./unattached.js";
 
 /** @typedef {import("./machine-types.js").Machine} Machine */
 /** @typedef {import("./view.js").Shell} Shell */
@@ -45,6 +46,7 @@ export class FleetView {
     });
     this.find.value = address.get("find") ?? "";
     this.words = element("p", { class: "fleet-words", "aria-live": "off" }, "…");
+    this.unattached = new Unattached();
     this.tiles = new Tiles((name) => (this.#named.get(name)?.length ?? 0) > 1);
     this.element = element(
       "div",
@@ -52,6 +54,7 @@ export class FleetView {
       element("h1", null, "Fleet"),
       element("form", { class: "filters", role: "search", submit: (/** @type {Event} */ event) => event.preventDefault() }, element("label", { for: "find" }, "Find"), this.find, this.words),
       this.tiles.element,
+      this.unattached.element,
     );
     this.keys = [
       { keys: "/", does: "find a machine", act: () => this.find.focus() },
@@ -65,6 +68,7 @@ export class FleetView {
     this.#ended.abort();
     clearTimeout(this.#timer);
     this.tiles.end();
+    this.unattached.end();
     this.#stream?.end();
   }
 
@@ -152,6 +156,10 @@ export class FleetView {
       .map(({ severity, n }) => `${shape(severity)} ${grouped(n)} ${severity}`);
     const attached = this.#machines.filter((machine) => machine.state === "attached").length;
     const which = shown === all ? counted(all, "machine") : `${grouped(shown)} of ${counted(all, "machine")}`;
+    if (all > 0 && shown === 0) {
+      this.words.replaceChildren("No machine matches “", foreign(this.find.value.trim(), 60), `”: ${counted(all, "machine")} in all.`);
+      return;
+    }
     this.words.textContent = all === 0 ? "No machine yet. “qev attach-args” prints what a QEMU needs to come here by itself." : [which, `${grouped(attached)} attached`, ...parts].join(" · ");
   }
 }

@@ -17,15 +17,21 @@ const CAN_HAVE_IT = "a[href], button, [tabindex]";
 export function keepingFocus(owners, change) {
   const focused = document.activeElement;
   const owner = focused?.closest(owners);
-  if (!(focused instanceof HTMLElement) || !(owner instanceof HTMLElement)) {
+  if (!(focused instanceof HTMLElement || focused instanceof SVGElement) || !(owner instanceof HTMLElement)) {
     change();
     return;
   }
-  const { className, tagName } = focused;
-  const alike = () => [...owner.querySelectorAll(CAN_HAVE_IT)].filter((other) => other.className === className && other.tagName === tagName);
+  const { tagName } = focused;
+  const look = lookOf(focused);
+  const alike = () => [...owner.querySelectorAll(CAN_HAVE_IT)].filter((other) => lookOf(other) === look && other.tagName === tagName);
   const which = alike().indexOf(focused);
   change();
   if (document.activeElement === focused) return;
   const now = focused.isConnected ? focused : (alike()[which] ?? owner);
-  if (now instanceof HTMLElement) now.focus({ preventScroll: true });
+  if (now instanceof HTMLElement || now instanceof SVGElement) now.focus({ preventScroll: true });
+}
+
+/** Where else it is alike: its class, and in a drawing whose it is. @param {Element} element */
+function lookOf(element) {
+  return `${element.getAttribute("class") ?? ""} ${element.closest("svg")?.getAttribute("aria-label")?.split(":")[0] ?? ""}`;
 }

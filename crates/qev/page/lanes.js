@@ -14,6 +14,7 @@ import { looks, runStateWords } from "./state-words.js";
 import { shape } from "./severity.js";
 import { drawn, element, foreign, label } from "./text.js";
 import { clock, lasting } from "./time.js";
+import { linksByArrowKeys } from "./arrow-keys.js";
 import { eventLink } from "./links.js";
 
 /** @typedef {import("./machine-types.js").Timeline} Timeline */
@@ -53,8 +54,7 @@ export function lanes(timeline) {
  * @param {HTMLElement | string} [said]
  */
 function lane(className, name, words, drawing, said) {
-  drawing.setAttribute("role", "img");
-  drawing.setAttribute("aria-label", words);
+  describeDrawing(drawing, words);
   return element(
     "section",
     { class: `lane ${className}` },
@@ -62,6 +62,17 @@ function lane(className, name, words, drawing, said) {
     element("div", { class: "lane-drawing" }, drawing),
     element("p", { class: "lane-said" }, said ?? ""),
   );
+}
+
+/**
+ * Says what a drawing shows. One with links in it is a group, and its links can be reached by key; one without is a picture.
+ *
+ * @param {Element} drawing
+ * @param {string} words
+ */
+export function describeDrawing(drawing, words) {
+  drawing.setAttribute("role", linksByArrowKeys(drawing) ? "group" : "img");
+  drawing.setAttribute("aria-label", words);
 }
 
 /** @param {string} title */
@@ -74,7 +85,9 @@ function titled(title) {
  * @param {SVGElement} shown
  */
 function linked(seq, shown) {
-  return seq === undefined ? shown : drawn("a", { href: eventLink(seq), tabindex: "-1" }, shown);
+  if (seq === undefined) return shown;
+  const title = shown.querySelector("title")?.textContent ?? `record ${seq}`;
+  return drawn("a", { href: eventLink(seq), "aria-label": title }, shown);
 }
 
 /** @param {Timeline} timeline @param {Scale} scale */

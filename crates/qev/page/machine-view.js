@@ -1,6 +1,6 @@
 /** A machine: what it is and does now, what happened to it in lanes over time, its disk, and its records. */
 
-import { events, machine as askMachine, timeline as askTimeline } from "./api.js";
+import { Problem, events, machine as askMachine, timeline as askTimeline } from "./api.js";
 import { diskStrips } from "./disk-strips.js";
 import { keepingFocus } from "./focus.js";
 import { lanes } from "./lanes.js";
@@ -62,8 +62,7 @@ export class MachineView {
       "div",
       { class: "machine" },
       this.head,
-      this.ranges,
-      this.drawn,
+      element("section", { class: "timeline", "aria-labelledby": "timeline-title" }, element("h2", { id: "timeline-title" }, "Timeline"), this.ranges, this.drawn),
       element("section", { "aria-labelledby": "records-title" }, element("h2", { id: "records-title" }, "Records"), this.list.element),
     );
     this.keys = [
@@ -119,7 +118,36 @@ export class MachineView {
         state: this.shell.connection,
       });
     } catch (error) {
-      if (!this.#ended.signal.aborted) this.shell.failed(error, () => this.#begin());
+      if (this.#ended.signal.aborted) return;
+      if (error instanceof Problem && error.status === 404) await this.#waitForIt();
+      else this.shell.failed(error, () => this.#begin());
+    }
+  }
+
+  /** Says that there is no such machine, and waits until there is. */
+  async #waitForIt() {
+    const { signal } = this.#ended;
+    const parts = [...this.element.children];
+    const missing = noSuchMachine(this.name);
+    this.element.replaceChildren(missing);
+    document.title = `No machine ${label(this.name)} – qev`;
+    this.shell.announce(missing.querySelector("h1")?.textContent ?? "");
+    try {
+      const { last } = await events(new URLSearchParams({ limit: "1" }), signal);
+      if (signal.aborted) return;
+      this.#stream = new Stream(this.query, last, {
+        record: () => {
+          this.#stream?.end();
+          this.element.replaceChildren(...parts);
+          document.title = `${label(this.name)} – qev`;
+          void this.#begin();
+        },
+        lagged: () => {},
+        hello: this.shell.hello,
+        state: this.shell.connection,
+      });
+    } catch (error) {
+      if (!signal.aborted) this.shell.failed(error, () => this.#waitForIt());
     }
   }
 
@@ -210,4 +238,15 @@ export class MachineView {
 /** @param {number | undefined} seq @param {string} words */
 function mentioned(seq, words) {
   return seq === undefined ? foreign(words) : element("a", { href: eventLink(seq) }, foreign(words));
+}
+
+/** What stands in place of a machine that does not exist. @param {string} name */
+function noSuchMachine(name) {
+  return element(
+    "div",
+    { class: "missing" },
+    element("h1", null, "There is no machine ", foreign(name, 200)),
+    element("p", null, "No machine of this name is attached, and the journal knows none. It is shown here as soon as it is attached."),
+    element("p", null, element("a", { href: "#/fleet" }, "All machines, and QEMUs that are not attached")),
+  );
 }

@@ -65,12 +65,14 @@ export class RecordList {
    * @param {(text: string) => void} options.announce
    * @param {(error: unknown) => void} options.failed
    * @param {boolean} [options.heldByScrolling]
+   * @param {() => void} [options.empty] called when the list has no record at all; {@link RecordList.words} may say why
    */
-  constructor({ query, withMachine, announce, failed, heldByScrolling = true }) {
+  constructor({ query, withMachine, announce, failed, heldByScrolling = true, empty }) {
     this.query = query;
     this.announce = announce;
     this.failed = failed;
     this.heldByScrolling = heldByScrolling;
+    this.empty = empty;
     this.window = new RowWindow(withMachine);
     this.fresh = element("button", { type: "button", class: "fresh", hidden: true, click: () => this.release() });
     this.older = element("button", { type: "button", class: "older", hidden: true, click: () => void this.#older() }, "Older records");
@@ -157,8 +159,10 @@ export class RecordList {
   #say() {
     const { rows, records } = this.rows;
     this.older.hidden = !this.#more && this.window.drawn >= rows.length;
-    if (rows.length === 0) this.words.textContent = this.older.hidden ? "No records." : "";
-    else this.words.textContent = this.older.hidden ? `That is all: ${counted(records, "record")}.` : "";
+    if (rows.length === 0) {
+      this.words.textContent = this.older.hidden ? "No records." : "";
+      if (this.older.hidden) this.empty?.();
+    } else this.words.textContent = this.older.hidden ? `That is all: ${counted(records, "record")}.` : "";
     this.older.textContent = rows.length >= MOST && this.window.drawn >= rows.length ? "Go on with older records" : "Older records";
   }
 

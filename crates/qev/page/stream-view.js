@@ -1,6 +1,6 @@
 /** The stream: all records that meet the filters, newest first, as they come; above them how many there were over time. */
 
-import { histogram } from "./api.js";
+import { histogram, machinesNamed } from "./api.js";
 import { fromAddress, fromText, isEmpty, toQuery, toText } from "./filters.js";
 import { HistogramView } from "./histogram.js";
 
@@ -36,7 +36,7 @@ export class StreamView {
     this.title = isEmpty(this.filters) ? "Stream" : `Stream: ${toText(this.filters)}`;
     this.query = toQuery(this.filters);
     this.histogram = new HistogramView((from, until) => this.#go({ ...this.filters, since: rfc3339(from), until: rfc3339(until) }));
-    this.list = new RecordList({ query: this.query, withMachine: true, announce: shell.announce, failed: shell.failed });
+    this.list = new RecordList({ query: this.query, withMachine: true, announce: shell.announce, failed: shell.failed, empty: () => void this.#explainEmpty() });
     this.pauseButton = element("button", { type: "button", "aria-pressed": "false", click: () => this.pause() }, "Pause");
     this.list.element.addEventListener("paused", () => this.#showPaused());
     this.element = element("div", { class: "stream" }, element("h1", null, "Stream"), this.#form(), this.#chips(), this.histogram.element, this.list.element);
@@ -87,10 +87,29 @@ export class StreamView {
     }
   }
 
+  /** Says what was looked for, and whether a machine is named that does not exist. */
+  async #explainEmpty() {
+    if (isEmpty(this.filters)) return;
+    const { words } = this.list;
+    words.replaceChildren("No record matches ", element("code", null, foreign(toText(this.filters), 300)), ".");
+    const { machine } = this.filters;
+    if (machine.length === 0) return;
+    try {
+      const { machines: found } = await machinesNamed(machine, this.#ended.signal);
+      const named = machine.map((glob) => `“${glob}”`).join(" or ");
+      if (found.length === 0 && words.isConnected && this.list.rows.rows.length === 0) words.append(" There is no machine ", foreign(named, 200), ": ", element("a", { href: "#/fleet" }, "all machines"), ".");
+    } catch {
+      // That nothing matches is true all the same.
+    }
+  }
+
   /** @param {number} last */
   #follow(last) {
     // What came until some moment in the past is all there is.
-    if (this.filters.until !== "") return;
+    if (this.filters.until !== "") {
+      this.shell.connection("still");
+      return;
+    }
     this.#stream = new Stream(this.query, last, {
       record: (record) => {
         this.list.add(record);

@@ -13,7 +13,7 @@ import { Problem, events } from "./api.js";
 import { readRecord } from "./record.js";
 
 /** @typedef {import("./record.js").LogRecord} LogRecord */
-/** @typedef {"connecting" | "live" | "lost" | "closed"} State */
+/** @typedef {"connecting" | "live" | "still" | "lost" | "closed"} State `still`: what is shown does not change */
 
 /**
  * @typedef {object} Hello

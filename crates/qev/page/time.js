@@ -33,6 +33,21 @@ export function dayAndClock(time) {
 }
 
 /**
+ * The time zone in which times are shown: how far it is from UTC at this moment, and what it is called.
+ *
+ * @param {Date} date
+ * @returns {{offset: string, name: string}} `UTC`, `UTC−5`, `UTC+5:45`
+ */
+export function zoneInWords(date) {
+  const minutes = -date.getTimezoneOffset();
+  const sign = minutes < 0 ? "\u2212" : "+";
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  const offset = minutes === 0 ? "UTC" : `UTC${sign}${hours}${rest === 0 ? "" : `:${padded(rest)}`}`;
+  const { timeZone } = new Intl.DateTimeFormat().resolvedOptions();
+  return { offset, name: timeZone ?? "" };
+}
+
+/**
  * A length of time, coarsely: `40 s`, `4 min`, `3 h`, `2 d`.
  *
  * @param {number} length in milliseconds

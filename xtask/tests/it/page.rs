@@ -15,7 +15,7 @@ use xtask::lab::port::Port;
 use xtask::lab::process::{self, Running};
 use xtask::lab::scratch::Scratch;
 use xtask::page;
-use xtask::programs::{CHROMIUM, NODE};
+use xtask::programs::{CHROMIUM, NODE, QEMU};
 use xtask::workspace;
 
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -100,6 +100,11 @@ fn the_page_shows_in_a_browser_what_the_journal_has() {
     let long = "<b>".repeat(21_845);
     let _long = qev(&scratch, &[&simulate[..], &["--name", &long]].concat());
     let _hostile = qev(&scratch, &[&simulate[..], &["--name", HOSTILE, "--guest", text(&hostile)]].concat());
+
+    // A QEMU that nobody has attached.
+    let mut command = process::bound_to_us(&QEMU.path().unwrap()).unwrap();
+    command.args(["-S", "-display", "none", "-name", "left-alone"]);
+    let _left_alone = Running::start(command, "QEMU").unwrap();
 
     let mut options = Options::for_the_five_events();
     let chardev = format!("socket,id=qev,path={},reconnect=1", text(&attach));

@@ -1,5 +1,8 @@
 // A browser, its pages, and what is noted of them: nothing may be complained of on the console.
 
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+
 import { chromium } from "playwright-core";
 
 import { PATIENCE, host } from "./host.mjs";
@@ -201,4 +204,24 @@ export function nameless(page) {
       })
       .map((element) => element.outerHTML.slice(0, 200)),
   );
+}
+
+/** The rules of axe-core: WCAG 2.2 up to AA, and what its authors hold good practice. */
+const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/**
+ * What axe-core finds wrong for people who use a screen reader or the keyboard: the rule, and the first element that breaks it.
+ *
+ * @param {import("playwright-core").Page} page
+ * @returns {Promise<string[]>}
+ */
+export async function violations(page) {
+  // Not as a script element, which the page's content security policy refuses.
+  await page.evaluate(AXE);
+  return page.evaluate(async (rules) => {
+    const { axe } = /** @type {any} */ (globalThis);
+    const { violations: found } = await axe.run(document, { runOnly: rules, resultTypes: ["violations"] });
+    return found.map((/** @type {any} */ rule) => `${rule.id} (${rule.nodes.length}): ${rule.nodes[0].html.slice(0, 300)}`);
+  }, RULES);
 }

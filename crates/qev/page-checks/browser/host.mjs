@@ -107,6 +107,16 @@ export function startDaemon() {
   });
 }
 
+/**
+ * Starts a simulated machine that dials the daemon. The kernel ends it with us.
+ *
+ * @param {string} name
+ */
+export function startMachine(name) {
+  const attach = host.serve[host.serve.indexOf("--attach") + 1] ?? "";
+  return spawn("setpriv", ["--pdeathsig", "KILL", "--", host.program, "simulate", "--dial", attach, "--name", name], { stdio: "ignore" });
+}
+
 /** Ends the daemon that was started here. */
 export function endDaemon() {
   another?.kill("SIGTERM");

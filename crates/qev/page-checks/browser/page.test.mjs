@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import { after, before } from "node:test";
 
-import { away, complaints, hardToRead, live, nameless, openBrowser, openPage, recordsShown, scrollsSideways, sentences, show, together } from "./browser.mjs";
-import { burst, emit, endDaemon, host, journal, killDaemon, last, startDaemon, until } from "./host.mjs";
+import { away, complaints, hardToRead, live, nameless, openBrowser, openPage, recordsShown, scrollsSideways, sentences, show, together, violations } from "./browser.mjs";
+import { burst, emit, endDaemon, host, journal, killDaemon, last, startDaemon, startMachine, until } from "./host.mjs";
 import { test } from "./part.mjs";
 
 /** @type {import("playwright-core").BrowserContext} */
@@ -341,6 +341,63 @@ test("what a guest wrote stays text, however it is written", async () => {
   await page.close();
 });
 
+test("a machine that does not exist is said not to, and is shown when it comes", async () => {
+  away.meant = true;
+  const page = await openPage(context, "#/machine/comes-later");
+  await page.getByRole("heading", { name: "There is no machine comes-later" }).waitFor();
+  await live(page);
+  assert.deepEqual(await violations(page), []);
+  const comesLater = startMachine("comes-later");
+  await page.getByRole("heading", { name: "comes-later", exact: true }).waitFor();
+  await page.locator(".of-run-state", { hasText: "running" }).waitFor();
+  await page.locator(".record", { hasText: "attached" }).first().waitFor();
+  comesLater.kill();
+  // What is not followed is not said to be connecting.
+  for (const address of ["#/event/999999999", "#/stream?until=-1min", "#/stream?since=the+day+before"]) {
+    await show(page, address);
+    await page.locator('#status[data-state="still"]', { hasText: "not live" }).waitFor();
+  }
+  away.meant = false;
+  await show(page, "#/stream?machine=nosuch");
+  await page.locator(".list-words", { hasText: "No record matches machine:nosuch. There is no machine “nosuch”" }).waitFor();
+  assert.deepEqual(await violations(page), []);
+  await show(page, "#/fleet?find=nosuch");
+  await page.locator(".fleet-words", { hasText: "No machine matches “nosuch”" }).waitFor();
+  await page.close();
+});
+
+test("the time zone is named, and QEMUs that are not attached are listed with their line", async () => {
+  const page = await openPage(context, "#/fleet");
+  await live(page);
+  const offset = await page.evaluate(() => new Date().getTimezoneOffset());
+  assert.match((await page.locator("#zone").textContent()) ?? "", offset === 0 ? /^UTC$/ : /^UTC[+−]\d/);
+  const listed = page.locator(".unattached li", { hasText: "left-alone" });
+  await listed.locator("code", { hasText: "-chardev socket,id=qev,path=" }).waitFor();
+  assert.equal(await page.locator(".unattached li", { hasText: "real" }).count(), 0, "this one is attached");
+  assert.deepEqual(await violations(page), []);
+  await page.close();
+});
+
+test("the marks of a lane are reached by key, and lead to their records", async () => {
+  const page = await openPage(context, machine("crashing-guest"));
+  await live(page);
+  const marks = page.locator(".of-panics svg a");
+  await marks.first().waitFor();
+  const newest = (await marks.count()) - 1;
+  assert.ok(newest > 0);
+  const at = () => marks.evaluateAll((links) => links.indexOf(/** @type {any} */ (document.activeElement)));
+  assert.deepEqual(await marks.evaluateAll((links) => links.filter((link) => link.getAttribute("tabindex") === "0").length), 1);
+  await marks.last().focus();
+  await page.keyboard.press("ArrowLeft");
+  assert.equal(await at(), newest - 1);
+  await page.keyboard.press("Home");
+  assert.equal(await at(), 0);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/#\/event\/\d+/);
+  await page.locator("h1", { hasText: "guest kernel panicked" }).waitFor();
+  await page.close();
+});
+
 test("older records come when they are wanted, and the list does not grow with them", async () => {
   const many = 400;
   for (let number = 0; number < many; number += 1) emit(host.steady, `X_${"ABCDEFGHIJKLMNOPQRST"[number % 20]}${"ABCDEFGHIJKLMNOPQRST"[Math.floor(number / 20)]}`, {});
@@ -426,6 +483,7 @@ test("a narrow screen shows all of it, light and dark can be read, and everythin
       assert.equal(await scrollsSideways(page), false, `${name} ${look}`);
       assert.deepEqual(await hardToRead(page), [], `${name} ${look}`);
       assert.deepEqual(await nameless(page), [], `${name} ${look}`);
+      assert.deepEqual(await violations(page), [], `${name} ${look}`);
     }
   }
   // The button counts more than the system, also after a reload.

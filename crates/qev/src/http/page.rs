@@ -31,6 +31,7 @@ const INDEX: File = file!("index.html", HTML);
 const FILES: &[File] = &[
     file!("api.js", JS),
     file!("app.js", JS),
+    file!("arrow-keys.js", JS),
     file!("disk-strips.js", JS),
     file!("event-view.js", JS),
     file!("filters.js", JS),
@@ -66,6 +67,7 @@ const FILES: &[File] = &[
     file!("tiles.js", JS),
     file!("tiling.js", JS),
     file!("time.js", JS),
+    file!("unattached.js", JS),
 ];
 
 /// The page.
