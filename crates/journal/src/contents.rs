@@ -97,7 +97,7 @@ pub(crate) fn id_of(metadata: &std::fs::Metadata) -> FileId {
 
 /// Makes what was created, renamed or deleted in a directory survive a power cut.
 pub(crate) fn sync(dir: &Path) -> io::Result<()> {
-    std::fs::File::open(dir)?.sync_all()
+    crate::durable::sync_dir(dir)
 }
 
 #[cfg(test)]

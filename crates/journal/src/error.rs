@@ -1,5 +1,6 @@
 //! What can go wrong, an enum an operation; each a sentence that names the file.
 
+use crate::lock_file::Holder;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,10 @@ pub enum OpenError {
     InUse {
         /// The directory.
         dir: PathBuf,
-        /// The process, when it could write its id down.
+        /// The process, when that is known.
         pid: Option<u32>,
+        /// The same with its name, when the kernel tells.
+        holder: Option<Holder>,
     },
     /// The directory could not be made or read.
     Directory {
@@ -133,10 +136,13 @@ pub enum ReadError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OpenError::InUse { dir, pid: Some(pid) } => {
+            OpenError::InUse { dir, holder: Some(holder), .. } => {
+                write!(f, "the journal in {} is in use by {holder}", dir.display())
+            }
+            OpenError::InUse { dir, pid: Some(pid), .. } => {
                 write!(f, "the journal in {} is in use by process {pid}", dir.display())
             }
-            OpenError::InUse { dir, pid: None } => {
+            OpenError::InUse { dir, pid: None, .. } => {
                 write!(f, "the journal in {} is in use by another process", dir.display())
             }
             OpenError::Directory { dir, .. } => {

@@ -8,7 +8,8 @@
 //! | `contents` | the directory as the table of contents |
 //! | `store` | a segment's file: tables, opening, sealing |
 //! | `segment`, `dictionary`, `row`, `block` | what is written into it |
-//! | `journal` (`place`), `lock`, `recover`, `salvage` | the writer |
+//! | `journal` (`place`), `lock`, `lock_file`, `recover`, `salvage` | the writer |
+//! | `durable` | directories and renames that survive a power cut |
 //! | `sessions` | which machines are attached, whatever is deleted |
 //! | `retain`, `share`, `compact`, `gone` | what is deleted, and whose |
 //! | `reader`, `query`, `records`, `counts`, `histogram`, `scan`, `wanted`, `check` | readers |
@@ -39,11 +40,13 @@ mod compact;
 mod contents;
 mod counts;
 mod dictionary;
+pub mod durable;
 mod error;
 mod gone;
 mod histogram;
 mod journal;
 mod lock;
+mod lock_file;
 mod options;
 mod query;
 mod reader;
@@ -66,6 +69,7 @@ pub use error::{AppendError, FORMAT, OpenError, ReadError};
 pub use histogram::{Bucket, Histogram};
 pub use journal::Journal;
 pub use lock::Writer;
+pub use lock_file::{Holder, LockError, LockFile};
 pub use options::{Options, Synchronous};
 pub use query::Query;
 pub use reader::Reader;

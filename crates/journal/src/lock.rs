@@ -1,9 +1,9 @@
 //! One writer: a lock on a file of the directory, with the writer's process id in it.
 //!
-//! The kernel lets go of it when the process ends, however it ends; what stands in the file then is only an old number.
+//! The kernel releases it when the process ends, however it ends; what the file says then is only an old number.
 
-use crate::contents;
 use crate::error::OpenError;
+use crate::lock_file::{self, LockError, LockFile};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::File;
@@ -13,41 +13,34 @@ use std::time::Duration;
 
 const NAME: &str = "lock";
 
-/// Who asks whether a journal is in use holds the lock for a moment: so often it is tried again, and so long between.
-const ATTEMPTS: u32 = 20;
-const BETWEEN: Duration = Duration::from_millis(5);
+/// How long to wait for the lock: whoever asks whether a journal is in use holds it for a moment.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The right to write to a journal, for as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    file: File,
+    lock: LockFile,
 }
 
 impl Lock {
     pub(crate) fn take(dir: &Path) -> Result<Lock, OpenError> {
         let path = dir.join(NAME);
-        let failed = |source| OpenError::File { path: path.clone(), source };
-        let options = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = options.map_err(failed)?;
-        for attempt in 1.. {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
-                Err(Errno::WOULDBLOCK) if attempt < ATTEMPTS => std::thread::sleep(BETWEEN),
-                Err(Errno::WOULDBLOCK) => return Err(OpenError::InUse { dir: dir.into(), pid: pid_in(&mut file) }),
-                Err(error) => return Err(failed(error.into())),
+        let mut lock = LockFile::acquire(&path, PATIENCE).map_err(|error| match error {
+            LockError::Io { path, source } => OpenError::File { path, source },
+            LockError::Held { holder, .. } => {
+                let pid = holder.as_ref().map(|holder| holder.pid).or_else(|| pid_in(&mut File::open(&path).ok()?));
+                OpenError::InUse { dir: dir.into(), pid, holder }
             }
-        }
+        })?;
+        let file = lock.file();
         // On a full disk the number cannot be written: only a message lacks it then.
         let _ = file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
-        Ok(Lock { file })
+        Ok(Lock { lock })
     }
-}
 
-impl Lock {
     /// Whether the file that is locked is still the one that others find.
     pub(crate) fn is_in_place(&self, dir: &Path) -> bool {
-        let ours = self.file.metadata().ok().map(|metadata| contents::id_of(&metadata));
-        ours.is_some() && ours == contents::file_id(&dir.join(NAME))
+        self.lock.is_at(&dir.join(NAME))
     }
 }
 
@@ -61,8 +54,13 @@ pub enum Writer {
 }
 
 /// Whether somebody writes to the journal in this directory. Nobody, when that cannot be known.
+///
+/// Whoever may not open the lock's file is told by the kernel's list of locks.
 pub(crate) fn writer(dir: &Path) -> Writer {
-    let Ok(mut file) = File::open(dir.join(NAME)) else { return Writer::None };
+    let path = dir.join(NAME);
+    let Ok(mut file) = File::open(&path) else {
+        return lock_file::holder(&path).map_or(Writer::None, |holder| Writer::Process(Some(holder.pid)));
+    };
     match flock(&file, FlockOperation::NonBlockingLockShared) {
         Err(Errno::WOULDBLOCK) => Writer::Process(pid_in(&mut file)),
         _ => Writer::None,

@@ -8,9 +8,9 @@
 
 use super::Journal;
 use crate::contents;
+use crate::durable;
 use crate::error::OpenError;
 use crate::lock::Lock;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 impl Journal {
@@ -63,8 +63,7 @@ impl Journal {
     }
 }
 
-/// Makes a journal's directory, when it is not there.
+/// Makes a journal's directory, when it is not there, so that it is still there after a power cut.
 pub(super) fn make(dir: &Path) -> Result<(), OpenError> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(dir);
-    made.map_err(|source| OpenError::Directory { dir: dir.into(), source })
+    durable::create_dir_all(dir, 0o750).map_err(|source| OpenError::Directory { dir: dir.into(), source })
 }

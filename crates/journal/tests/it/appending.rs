@@ -49,9 +49,24 @@ fn a_second_writer_is_told_who_the_first_is() {
     let error = Journal::open(dir.path(), Options::default()).unwrap_err();
     assert!(matches!(error, OpenError::InUse { pid: Some(pid), .. } if pid == std::process::id()), "{error:?}");
     let path = dir.path().display();
-    assert_eq!(error.to_string(), format!("the journal in {path} is in use by process {}", std::process::id()));
+    let said = error.to_string();
+    let expected = format!("the journal in {path} is in use by process {} (", std::process::id());
+    assert!(said.starts_with(&expected) && said.contains(", user "), "{said}");
     drop(journal);
     dir.open(Options::default());
+}
+
+#[test]
+fn nobody_but_its_owner_may_open_the_lock() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = Scratch::new();
+    let lock = dir.path().join("lock");
+    // As an older qev made it: every user who may read the directory could lock it.
+    std::fs::write(&lock, "").unwrap();
+    std::fs::set_permissions(&lock, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let journal = dir.open(Options::default());
+    assert_eq!(lock.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    drop(journal);
 }
 
 #[test]

@@ -34,7 +34,7 @@ use qev_record::Record;
 use qev_record::plain::Plain;
 use qev_record::record::Gap;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -202,8 +202,7 @@ fn make_state_dir(path: &Path) -> Result<(), Failure> {
     if path.exists() && !path.is_dir() {
         return failed("it is no folder, and the state is kept in one (--state-dir)".to_owned());
     }
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path);
-    made.map_err(|error| Failure::new(Exit::Failed, error).about(format!("making {}", path.display())))
+    qev_journal::durable::create_dir_all(path, 0o750).map_err(|error| Failure::new(Exit::Failed, error).about(format!("making {}", path.display())))
 }
 
 /// The monitors on this host that are connected to: those of named machines, and those that patterns find.

@@ -8,6 +8,7 @@
 //! The daemon and `qev page` both change it, one after the other, each by putting a new file in its place. Tokens are 256
 //! bits from the kernel's generator, so a plain SHA-256 of one tells nothing about it.
 
+use qev_journal::{LockError, LockFile, durable};
 use qev_qmp::Timestamp;
 use qev_record::time::{from_rfc3339, to_rfc3339};
 use sha2::{Digest as _, Sha256};
@@ -16,6 +17,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How large the file may be: it is read whole.
 const LARGEST: u64 = 1 << 20;
@@ -28,6 +30,9 @@ pub(crate) const TOKENS: usize = 1024;
 
 /// How long a session lasts at most, in seconds.
 pub(crate) const SESSION_SECONDS: i64 = 7 * 24 * 60 * 60;
+
+/// How long a change waits for another one. A change takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the name of a token may be.
 const LONGEST_NAME: usize = 64;
@@ -62,6 +67,7 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) enum FileError {
     Io { path: PathBuf, source: io::Error },
+    Lock(LockError),
     TooLarge { path: PathBuf },
     Line { path: PathBuf, line: usize },
     Full { path: PathBuf },
@@ -71,6 +77,7 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FileError::Io { path, .. } => write!(f, "{} cannot be used", path.display()),
+            FileError::Lock(error) => error.fmt(f),
             FileError::TooLarge { path } => write!(f, "{} is larger than {LARGEST} bytes", path.display()),
             FileError::Line { path, line } => write!(
                 f,
@@ -89,6 +96,7 @@ impl std::error::Error for FileError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             FileError::Io { source, .. } => Some(source),
+            FileError::Lock(error) => error.source(),
             _ => None,
         }
     }
@@ -240,10 +248,19 @@ impl Tokens {
     ///
     /// When it cannot be read or written; then it is as it was.
     pub(crate) fn change<T>(&self, now: Timestamp, change: impl FnOnce(&mut Vec<Entry>) -> T) -> Result<T, FileError> {
+        self.change_within(PATIENCE, now, change)
+    }
+
+    /// The same, where another change may take this long.
+    fn change_within<T>(
+        &self,
+        patience: Duration,
+        now: Timestamp,
+        change: impl FnOnce(&mut Vec<Entry>) -> T,
+    ) -> Result<T, FileError> {
         let failed = |source| FileError::Io { path: self.path.clone(), source };
-        // The folder's lock: the file itself is replaced.
-        let folder = File::open(&self.state_dir).map_err(failed)?;
-        folder.lock().map_err(failed)?;
+        // The file itself is replaced, and the directory can be locked by everybody who may read it.
+        let _lock = LockFile::acquire(&self.state_dir.join("tokens.lock"), patience).map_err(FileError::Lock)?;
         let mut entries = self.read()?;
         let result = change(&mut entries);
         entries.retain(|entry| entry.lasts(now));
@@ -266,6 +283,7 @@ impl Tokens {
         let new = self.state_dir.join("tokens.new");
         let _ = std::fs::remove_file(&new);
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
+        durable::give_to_owner_of_directory(&file, &new)?;
         let mut text =
             String::from("# Who may ask qev over HTTP: qev page makes, lists and revokes. Hashes, no tokens.\n");
         for entry in entries {
@@ -273,7 +291,7 @@ impl Tokens {
         }
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        std::fs::rename(&new, &self.path)
+        durable::rename(&new, &self.path)
     }
 }
 
@@ -342,6 +360,30 @@ mod tests {
             let error = tokens.read().unwrap_err().to_string();
             assert!(error.contains("tokens, line 4: expected token or session"), "{wrong}: {error}");
         }
+    }
+
+    #[test]
+    fn a_lock_on_the_directory_is_in_nobodys_way() {
+        let scratch = Scratch::new();
+        let directory = File::open(&scratch.0).unwrap();
+        directory.lock().unwrap();
+        let tokens = Tokens::of(&scratch.0);
+        tokens.change(NOW, |all| all.push(entry(Some("a"), "1", NOW))).unwrap();
+        assert_eq!(tokens.read().unwrap().len(), 1);
+        let lock = std::fs::metadata(scratch.0.join("tokens.lock")).unwrap();
+        assert_eq!(lock.permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn waiting_for_the_lock_has_a_limit_and_names_the_holder() {
+        let scratch = Scratch::new();
+        let held = LockFile::acquire(&scratch.0.join("tokens.lock"), Duration::ZERO).unwrap();
+        let tokens = Tokens::of(&scratch.0);
+        let error = tokens.change_within(Duration::from_millis(20), NOW, |_| ()).unwrap_err().to_string();
+        let expected = format!("tokens.lock is locked by process {} (", std::process::id());
+        assert!(error.contains(&expected) && error.ends_with("): end that process, or try again later"), "{error}");
+        drop(held);
+        tokens.change(NOW, |_| ()).unwrap();
     }
 
     proptest! {
