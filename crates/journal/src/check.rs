@@ -5,6 +5,7 @@ use crate::block::{self, Block};
 use crate::contents::{self, Entry};
 use crate::dictionary::{Entries, Source, What};
 use crate::error::{ReadError, SegmentError};
+use crate::high_water::HighWaterMark;
 use crate::reader::Reader;
 use crate::row::{self, Row};
 use crate::segment::RECORDS_A_SEGMENT;
@@ -120,8 +121,11 @@ impl Reader {
         let directory = |source| ReadError::Directory { dir: self.dir().into(), source };
         let mut report = Report::default();
         let set_aside = contents::damaged(self.dir()).map_err(directory)?;
-        let mut last = None;
+        // Before any record is read: what is committed meanwhile is behind it.
+        let committed = HighWaterMark::read(self.dir()).map(|mark| mark.last);
         let segments = self.segments()?;
+        // The oldest segment is named after its first number, though it may have lost its record.
+        let mut last = segments.first().and_then(|oldest| oldest.first.checked_sub(1));
         for entry in &segments {
             let mut holes = Vec::new();
             let mut numbers = Numbers { last, holes: &mut holes, double: None };
@@ -142,6 +146,11 @@ impl Reader {
             last = numbers.last;
             last = last.max(segment.take_holes(holes, entry.first, &mut report));
             report.segments.push(segment);
+        }
+        // The newest segment is named after the next number when it is empty.
+        last = last.max(segments.last().and_then(|newest| newest.first.checked_sub(1)));
+        if let Some(committed) = committed.filter(|committed| *committed > last.unwrap_or_default()) {
+            report.holes.push((last.unwrap_or_default().saturating_add(1), committed));
         }
         report.set_aside = set_aside.into_iter().map(|entry| SetAside::of(entry, &segments, &report)).collect();
         Ok(report)

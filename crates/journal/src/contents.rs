@@ -6,6 +6,7 @@
 //! 00000000000001000001.qev           the newest: records are appended to it
 //! 00000000000001000001.qev-wal       … and SQLite's files beside it while it is open
 //! lock                               held by the writer, its process id inside
+//! numbers                            up to which number records were committed
 //! ```
 
 use std::io;
@@ -56,6 +57,13 @@ pub(crate) fn segments(dir: &Path) -> io::Result<Vec<Entry>> {
 /// The segments in a directory that were set aside, the oldest first.
 pub(crate) fn damaged(dir: &Path) -> io::Result<Vec<Entry>> {
     entries(dir, first_in_damaged)
+}
+
+/// Logs of SQLite's beside segments that are not there, with the first number of the segment.
+pub(crate) fn orphaned_logs(dir: &Path) -> io::Result<Vec<Entry>> {
+    let mut logs = entries(dir, |name| first_in(name.strip_suffix("-wal")?))?;
+    logs.retain(|log| !path_of(dir, log.first).exists());
+    Ok(logs)
 }
 
 fn entries(dir: &Path, first_in: impl Fn(&str) -> Option<u64>) -> io::Result<Vec<Entry>> {

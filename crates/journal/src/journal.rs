@@ -1,10 +1,13 @@
 //! The writer: one for a directory, owned by one thread.
 
 mod place;
+mod resume;
 
 use crate::compact;
 use crate::contents::{self, Entry};
 use crate::error::{AppendError, OpenError, SegmentError};
+use crate::files::Place;
+use crate::high_water::{HighWaterFile, HighWaterMark};
 use crate::lock::Lock;
 use crate::options::Options;
 use crate::reader::Reader;
@@ -40,6 +43,10 @@ pub struct Journal {
     findings: Vec<Finding>,
     /// Losses that nobody has asked for yet.
     losses: Vec<Box<str>>,
+    /// What was put right since this was asked last, a sentence each.
+    warnings: Vec<Box<str>>,
+    /// How far numbers are reserved; `None` when its file is to be opened.
+    high_water: Option<HighWaterFile>,
     retention: Retention,
     /// The sessions that are open, as the newest segment has them.
     sessions: Sessions,
@@ -72,12 +79,16 @@ impl Journal {
             unsealed: Vec::new(),
             findings: Vec::new(),
             losses: Vec::new(),
+            warnings: Vec::new(),
+            high_water: None,
             retention: Retention::default(),
             sessions: Sessions::default(),
             is_retention_due: false,
             lock: Some(lock),
         };
         journal.recover()?;
+        // On a full disk this fails, and is tried again by who appends.
+        let _ = journal.reserve(0);
         Ok(journal)
     }
 
@@ -90,6 +101,11 @@ impl Journal {
     /// each.
     pub fn take_losses(&mut self) -> Vec<Box<str>> {
         std::mem::take(&mut self.losses)
+    }
+
+    /// What was found wrong and put right since this was asked last, and no [`Finding`] says, a sentence each: for the log.
+    pub fn take_warnings(&mut self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Whether a segment was sealed since [`Journal::retain`] was called last: now there may be something to delete.
@@ -153,7 +169,7 @@ impl Journal {
     ///
     /// When it cannot be written. Nothing is lost then, and a later call may succeed.
     pub fn heard(&mut self, now: Timestamp) -> Result<(), AppendError> {
-        let Some(mut segment) = self.newest.take_if(|segment| !segment.is_complete && segment.is_in_place()) else {
+        let Some(mut segment) = self.newest.take_if(|segment| !segment.is_complete && segment.place() == Place::Ours) else {
             return Ok(());
         };
         if !self.sessions.is_empty()
@@ -193,11 +209,20 @@ impl Journal {
         count: i64,
         records: &[impl Borrow<Record>],
     ) -> Result<Result<(), String>, AppendError> {
-        if self.is_out_of_place() {
-            let path = self.path_of_newest();
-            return Err(AppendError::Gone { path, lost: self.lose_place() });
+        match self.place() {
+            Place::Ours => {}
+            Place::Replaced => {
+                let path = self.path_of_newest();
+                return Err(AppendError::Gone { path, lost: self.lose_place() });
+            }
+            place => self.close_newest(place),
         }
         self.take_place().map_err(AppendError::Segment)?;
+        if let Err(error) = self.reserve(count) {
+            // As after each error the segment is opened anew.
+            self.close_newest(Place::Ours);
+            return Err(AppendError::Segment(error));
+        }
         let next = self.next;
         let mut segment = match self.ready(now, count) {
             Ok(segment) => segment,
@@ -206,19 +231,31 @@ impl Journal {
         };
         let path = segment.path.clone();
         let records = (next..).zip(records.iter().map(Borrow::borrow));
-        if let Err(error) = segment.append(records, Some(&mut self.sessions)) {
+        let appended = segment.append(records, Some(&mut self.sessions));
+        let place = segment.place();
+        self.newest = Some(segment);
+        if let Err(error) = appended {
+            self.close_newest(place);
             return match SegmentError::from(error) {
                 SegmentError::Damaged(problem) => Ok(Err(problem)),
                 SegmentError::Sqlite(source) => Err(AppendError::Store { path, source }),
                 other => Err(AppendError::Segment(other.while_opening(&path))),
             };
         }
-        if !segment.is_in_place() {
-            // What was committed is in a file without a name. The numbers were not given out, and are used for the same again.
-            return Err(AppendError::Gone { path, lost: self.lose_place() });
+        // The numbers were not given out yet: where the group is lost they are used for the same again.
+        match place {
+            Place::Ours => {}
+            Place::Replaced => return Err(AppendError::Gone { path, lost: self.lose_place() }),
+            place => {
+                self.close_newest(place);
+                if !self.has_all_up_to(next.saturating_add(count).saturating_sub(1)) {
+                    let lost = "SQLite's log beside it was removed or cut while qev wrote to it".into();
+                    return Err(AppendError::Gone { path, lost });
+                }
+            }
         }
-        self.newest = Some(segment);
         self.next = next.saturating_add(count);
+        self.mark_committed();
         Ok(Ok(()))
     }
 
@@ -230,14 +267,15 @@ impl Journal {
             path = self.path_of_newest();
         }
         let at = |error| (path.clone(), error);
-        let synchronous = self.options.synchronous;
         let mut segment = match self.newest.take() {
             Some(segment) => segment,
             None if !path.exists() => self.begin().map_err(at)?,
             None => {
-                let mut segment = self.open_newest(&path).map_err(at)?;
-                segment.cut_after(self.next.saturating_sub(1), synchronous).map_err(at)?;
-                segment
+                let segment = self.open_newest(&path).map_err(at)?;
+                match self.take_newest(segment).map_err(at)? {
+                    Some(segment) => segment,
+                    None => self.begin().map_err(|error| (self.path_of_newest(), error))?,
+                }
             }
         };
         if self.is_full(&mut segment, now, count).map_err(at)? {
@@ -300,8 +338,16 @@ impl Journal {
     /// When a file cannot be deleted.
     pub fn retain(&mut self, now: Timestamp) -> Result<Retained, OpenError> {
         self.is_retention_due = false;
-        let lost = self.is_out_of_place().then(|| self.lose_place());
+        let lost = match self.place() {
+            Place::Ours => None,
+            Place::Replaced => Some(self.lose_place()),
+            place => {
+                self.close_newest(place);
+                None
+            }
+        };
         self.take_place()?;
+        self.look_after_numbers();
         if let Some(segment) = self.newest.take() {
             let Options { segment_age, keep_age, .. } = self.options;
             let is_old = is_older(segment.started, now, segment_age)
@@ -326,8 +372,9 @@ impl Journal {
 
     /// Finds where the journal ends, and puts right what a crash left behind.
     fn recover(&mut self) -> Result<(), OpenError> {
-        let directory = |source| OpenError::Directory { dir: self.dir.clone(), source };
         compact::tidy(&self.dir).map_err(|error| error.while_opening(&self.dir))?;
+        self.set_orphaned_logs_aside()?;
+        let directory = |source| OpenError::Directory { dir: self.dir.clone(), source };
         let mut older = contents::segments(&self.dir).map_err(directory)?;
         let damaged = contents::damaged(&self.dir).map_err(directory)?;
         // Behind a segment that was set aside another one was begun: when there is none, the crash came in between.
@@ -343,12 +390,17 @@ impl Journal {
                 self.finish_sealing(entry, end)?;
             }
         }
-        let Some(newest) = newest else { return self.begin_newest() };
+        let Some(newest) = newest else {
+            self.resume_numbers(None);
+            return self.begin_newest();
+        };
         self.first_of_newest = i64::try_from(newest.first).unwrap_or(i64::MAX);
         match self.open_newest(&newest.path) {
             Ok(segment) => {
-                self.next = segment.last.saturating_add(1);
-                if segment.is_complete {
+                self.next = self.next.max(segment.last.saturating_add(1));
+                let is_behind = self.next > segment.last.saturating_add(1);
+                let path = Some(&*newest.path).filter(|_| !segment.is_complete);
+                if self.resume_numbers(path) || is_behind || segment.is_complete {
                     self.seal(segment);
                     self.first_of_newest = self.next;
                     return self.begin_newest();
@@ -359,6 +411,11 @@ impl Journal {
             }
             Err(SegmentError::Damaged(problem)) => {
                 self.go_on_behind(newest.first);
+                if let Some(known) = HighWaterMark::read(&self.dir) {
+                    let behind = i64::try_from(known.reserved.saturating_add(1)).unwrap_or(i64::MAX);
+                    self.next = self.next.max(behind);
+                    self.first_of_newest = self.next;
+                }
                 let end = End::Unknown(u64::try_from(self.next).unwrap_or_default());
                 self.found(recover::set_aside(&newest.path, newest.first, end, &problem)?);
                 self.begin_newest()
@@ -410,10 +467,6 @@ impl Journal {
     fn found(&mut self, finding: Finding) {
         self.losses.extend(finding.loss().map(String::into_boxed_str));
         self.findings.push(finding);
-    }
-
-    fn path_of_newest(&self) -> PathBuf {
-        contents::path_of(&self.dir, u64::try_from(self.first_of_newest).unwrap_or_default())
     }
 
     /// Where numbers go on when nobody knows where a segment ended.

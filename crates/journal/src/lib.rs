@@ -7,8 +7,8 @@
 //! |---|---|
 //! | `contents` | the directory as the table of contents |
 //! | `store` | a segment's file: tables, opening, sealing |
-//! | `segment`, `dictionary`, `row`, `block` | what is written into it |
-//! | `journal` (`place`), `lock`, `lock_file`, `recover`, `salvage` | the writer |
+//! | `segment`, `files`, `dictionary`, `row`, `block` | what is written into it |
+//! | `journal` (`place`, `resume`), `high_water`, `lock`, `lock_file`, `recover`, `salvage` | the writer |
 //! | `durable` | directories and renames that survive a power cut |
 //! | `sessions` | which machines are attached, whatever is deleted |
 //! | `retain`, `share`, `compact`, `gone` | what is deleted, and whose |
@@ -42,7 +42,9 @@ mod counts;
 mod dictionary;
 pub mod durable;
 mod error;
+mod files;
 mod gone;
+mod high_water;
 mod histogram;
 mod journal;
 mod lock;

@@ -116,10 +116,10 @@ pub(crate) fn set_aside(path: &Path, first: u64, end: End, problem: &str) -> Res
 }
 
 /// Renames a segment, with what SQLite has beside it, so that nothing reads it any more.
-fn rename(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn rename(path: &Path) -> io::Result<PathBuf> {
     let mut to = beside(path, &format!(".{}", contents::DAMAGED));
     for copy in 2_u32.. {
-        if !to.exists() {
+        if !to.exists() && !beside(&to, "-wal").exists() {
             break;
         }
         to = beside(path, &format!(".{}-{copy}", contents::DAMAGED));

@@ -4,6 +4,7 @@ use crate::block;
 use crate::contents;
 use crate::dictionary::{Numbers, Source, What, index};
 use crate::error::SegmentError;
+use crate::files::{Files, Place};
 use crate::gone;
 use crate::options::Synchronous;
 use crate::row::{self, Row};
@@ -11,6 +12,7 @@ use crate::sessions::{Changes, Heard, Sessions};
 use crate::store;
 use qev_qmp::Timestamp;
 use qev_record::Record;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
 
@@ -41,8 +43,8 @@ pub(crate) struct Segment {
     shares: Option<Vec<u64>>,
     /// It has the table of open sessions.
     has_sessions: bool,
-    /// Which file it is, wherever that may be by now.
-    file: Option<contents::FileId>,
+    /// Its files, wherever they may be by now.
+    files: Files,
     /// How large the file was when that was last asked, and how much came since, by estimation.
     size: (u64, u64),
 }
@@ -134,7 +136,7 @@ impl Segment {
             block,
             shares: (records == 0).then(Vec::new),
             has_sessions,
-            file: contents::file_id(path),
+            files: Files::of(path),
             size: (0, SIZE_ASKED_AFTER),
         })
     }
@@ -224,9 +226,29 @@ impl Segment {
         if self.has_sessions { open.hear(now, &self.db) } else { Ok(()) }
     }
 
-    /// Whether its file is still the one that has its name. What is committed to another one is lost with it.
-    pub(crate) fn is_in_place(&self) -> bool {
-        self.file.is_some() && contents::file_id(&self.path) == self.file
+    /// Whether its files are still those that have their names. What is committed to others is lost with them.
+    pub(crate) fn place(&mut self) -> Place {
+        self.files.place(&self.path)
+    }
+
+    /// Closes a segment whose files are not in their place, so that what it has is in its file as far as possible.
+    pub(crate) fn close_out_of_place(self, place: Place) {
+        let Segment { db, files, path, .. } = self;
+        match place {
+            Place::Ours => {}
+            // SQLite still has the files that were removed: what is in the log goes into the segment.
+            Place::LogRemoved => {
+                let _ = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            }
+            // What SQLite would put into the segment from a log that was cut, or into another's file, is not what was written.
+            Place::LogCut | Place::Replaced => {
+                let _ = db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+            }
+        }
+        drop(db);
+        if matches!(place, Place::LogRemoved | Place::LogCut) {
+            files.remove_strange(&path);
+        }
     }
 
     /// SQLite's log beside it is put into it when it is about as large as a segment: small groups make a log that is many

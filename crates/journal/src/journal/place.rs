@@ -2,30 +2,37 @@
 //! whose open files stay as they were: what is committed to them then is lost when they are closed.
 //!
 //! ```text
-//!   commit ──► its file has its name ──► numbers are given out
-//!                 └─ not any more: the group fails, the loss is told ──► directory, lock and segment anew, next number
+//!   commit ──► its files have their names ──► numbers are given out
+//!                 ├─ only the log beside it has not: what SQLite still has is put into the segment
+//!                 └─ the segment has not: the group fails, the loss is told ──► directory, lock, segment anew, next number
 //! ```
 
 use super::Journal;
 use crate::contents;
 use crate::durable;
 use crate::error::OpenError;
+use crate::files::Place;
 use crate::lock::Lock;
 use std::path::Path;
 
 impl Journal {
-    /// Whether the newest segment's file was removed or replaced, or the directory while none was open.
-    pub(super) fn is_out_of_place(&self) -> bool {
-        match (&self.newest, &self.lock) {
-            (Some(segment), _) => !segment.is_in_place(),
-            (None, Some(lock)) => !lock.is_in_place(&self.dir),
-            (None, None) => false,
+    /// Where the files are that it writes to. Without an open segment the lock's file tells whether the directory is still
+    /// there.
+    pub(super) fn place(&mut self) -> Place {
+        match (&mut self.newest, &self.lock) {
+            (Some(segment), _) => segment.place(),
+            (None, Some(lock)) if !lock.is_in_place(&self.dir) => Place::Replaced,
+            (None, _) => Place::Ours,
         }
     }
 
     /// The newest segment's file, and maybe all others, were removed or replaced by somebody. Which records went, in words.
     pub(super) fn lose_place(&mut self) -> Box<str> {
-        self.newest = None;
+        self.close_newest(match self.path_of_newest().exists() {
+            true => Place::Replaced,
+            false => Place::Ours,
+        });
+        self.high_water = None;
         if self.lock.as_ref().is_some_and(|lock| !lock.is_in_place(&self.dir)) {
             self.lock = None;
         }

@@ -10,6 +10,7 @@ mod crash;
 mod damage;
 mod full;
 mod histogram;
+mod lost_end;
 mod removed;
 mod sessions;
 mod shares;

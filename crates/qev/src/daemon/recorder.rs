@@ -127,6 +127,7 @@ impl Store for Kept {
         let retained = self.journal.retain(now)?;
         let mut news = std::mem::take(&mut self.news);
         news.extend(self.journal.findings().iter().skip(self.told).map(ToString::to_string));
+        news.extend(self.journal.take_warnings().into_iter().map(String::from));
         news.extend(retained.problem.map(String::from));
         self.told = self.journal.findings().len();
         Ok(Retained { news, more: retained.more })

@@ -68,9 +68,10 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
     tokio::spawn(log_limiter::report(Arc::downgrade(&log)));
     make_state_dir(&config.state_dir)?;
     let dir = journal_dir(&config.state_dir);
-    let journal = Journal::open(&dir, Options::from(&config.journal)).map_err(|error| failed(error.into()))?;
-    for finding in journal.findings() {
-        tell(&finding.to_string());
+    let mut journal = Journal::open(&dir, Options::from(&config.journal)).map_err(|error| failed(error.into()))?;
+    let warnings = journal.take_warnings().into_iter().map(String::from);
+    for finding in journal.findings().iter().map(ToString::to_string).chain(warnings) {
+        tell(&finding);
     }
     let reader = Reader::open(&dir).map_err(|error| failed(error.into()))?;
     let started = Recorder::start(journal).map_err(|error| failed(error.into()).about("starting the recorder"))?;
@@ -202,7 +203,8 @@ fn make_state_dir(path: &Path) -> Result<(), Failure> {
     if path.exists() && !path.is_dir() {
         return failed("it is no folder, and the state is kept in one (--state-dir)".to_owned());
     }
-    qev_journal::durable::create_dir_all(path, 0o750).map_err(|error| Failure::new(Exit::Failed, error).about(format!("making {}", path.display())))
+    qev_journal::durable::create_dir_all(path, 0o750)
+        .map_err(|error| Failure::new(Exit::Failed, error).about(format!("making {}", path.display())))
 }
 
 /// The monitors on this host that are connected to: those of named machines, and those that patterns find.
