@@ -3,6 +3,8 @@
 mod place;
 mod resume;
 
+use crate::age::OfNewest;
+use crate::clock::Now;
 use crate::compact;
 use crate::contents::{self, Entry};
 use crate::error::{AppendError, OpenError, SegmentError};
@@ -50,6 +52,8 @@ pub struct Journal {
     retention: Retention,
     /// The sessions that are open, as the newest segment has them.
     sessions: Sessions,
+    /// How old the newest segment is, from what was seen of it.
+    seen: Option<OfNewest>,
     /// A segment was sealed since it was last looked for what is to be deleted.
     is_retention_due: bool,
     /// `None` when the file that was locked is not there any more.
@@ -83,10 +87,12 @@ impl Journal {
             high_water: None,
             retention: Retention::default(),
             sessions: Sessions::default(),
+            seen: None,
             is_retention_due: false,
             lock: Some(lock),
         };
         journal.recover()?;
+        journal.retention.begin(u64::try_from(journal.first_of_newest).unwrap_or_default());
         // On a full disk this fails, and is tried again by who appends.
         let _ = journal.reserve(0);
         Ok(journal)
@@ -169,7 +175,8 @@ impl Journal {
     ///
     /// When it cannot be written. Nothing is lost then, and a later call may succeed.
     pub fn heard(&mut self, now: Timestamp) -> Result<(), AppendError> {
-        let Some(mut segment) = self.newest.take_if(|segment| !segment.is_complete && segment.place() == Place::Ours) else {
+        let Some(mut segment) = self.newest.take_if(|segment| !segment.is_complete && segment.place() == Place::Ours)
+        else {
             return Ok(());
         };
         if !self.sessions.is_empty()
@@ -336,7 +343,8 @@ impl Journal {
     /// # Errors
     ///
     /// When a file cannot be deleted.
-    pub fn retain(&mut self, now: Timestamp) -> Result<Retained, OpenError> {
+    pub fn retain(&mut self, now: impl Into<Now>) -> Result<Retained, OpenError> {
+        let now = now.into();
         self.is_retention_due = false;
         let lost = match self.place() {
             Place::Ours => None,
@@ -350,9 +358,15 @@ impl Journal {
         self.look_after_numbers();
         if let Some(segment) = self.newest.take() {
             let Options { segment_age, keep_age, .. } = self.options;
-            let is_old = is_older(segment.started, now, segment_age)
-                || keep_age.is_some_and(|keep| is_older(segment.newest, now, keep));
+            let seen = OfNewest::look(self.seen, (segment.first, segment.last), now);
+            self.seen = Some(seen);
+            // Either clock will do: that a segment ends too early costs nothing.
+            let is_old = is_older(segment.started, now.wall, segment_age)
+                || seen.was_begun_before(now, segment_age)
+                || keep_age
+                    .is_some_and(|keep| is_older(segment.newest, now.wall, keep) || seen.was_written_before(now, keep));
             if segment.records > 0 && is_old {
+                self.retention.sealed(u64::try_from(segment.first).unwrap_or_default(), seen);
                 self.seal(segment);
                 self.first_of_newest = self.next;
             } else {
@@ -361,7 +375,7 @@ impl Journal {
         }
         if self.newest.is_none() {
             // On a full disk this fails, and what is deleted now may help. It is tried again by who appends.
-            self.newest = self.ready(now, 0).ok();
+            self.newest = self.ready(now.wall, 0).ok();
         }
         self.seal_the_rest();
         self.is_retention_due = false;
@@ -478,7 +492,7 @@ impl Journal {
 }
 
 /// Whether a time is longer ago than an age. Not, when it is not known or lies in the future.
-pub(crate) fn is_older(time: Option<i64>, now: Timestamp, age: Duration) -> bool {
+fn is_older(time: Option<i64>, now: Timestamp, age: Duration) -> bool {
     let past = now.micros().zip(time).and_then(|(now, time)| u128::try_from(i128::from(now) - i128::from(time)).ok());
     past.is_some_and(|past| past > age.as_micros())
 }

@@ -11,7 +11,7 @@
 //! | `journal` (`place`, `resume`), `high_water`, `lock`, `lock_file`, `recover`, `salvage` | the writer |
 //! | `durable` | directories and renames that survive a power cut |
 //! | `sessions` | which machines are attached, whatever is deleted |
-//! | `retain`, `share`, `compact`, `gone` | what is deleted, and whose |
+//! | `retain`, `age`, `clock`, `share`, `compact`, `gone` | what is deleted, and whose |
 //! | `reader`, `query`, `records`, `counts`, `histogram`, `scan`, `wanted`, `check` | readers |
 //!
 //! ```
@@ -33,9 +33,11 @@
 //! # }
 //! ```
 
+mod age;
 mod block;
 mod bytes;
 mod check;
+mod clock;
 mod compact;
 mod contents;
 mod counts;
@@ -66,6 +68,7 @@ mod store;
 mod wanted;
 
 pub use check::{Report, SegmentReport, SetAside};
+pub use clock::{Now, WallClock};
 pub use counts::{Count, Counts};
 pub use error::{AppendError, FORMAT, OpenError, ReadError};
 pub use histogram::{Bucket, Histogram};

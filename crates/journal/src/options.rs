@@ -14,7 +14,8 @@ pub struct Options {
     /// of those machines that have more than their share. What SQLite keeps beside the newest segment is not counted: it
     /// is about as large as a segment, 4 MiB at most.
     pub keep_bytes: Option<u64>,
-    /// [`Journal::retain`](crate::Journal::retain) deletes segments whose newest record is older.
+    /// [`Journal::retain`](crate::Journal::retain) deletes segments whose newest record is older, by a clock that nobody sets:
+    /// see [`Now`](crate::Now).
     pub keep_age: Option<Duration>,
     /// What a commit waits for.
     pub synchronous: Synchronous,

@@ -8,14 +8,14 @@
 //!     else ─► from the first segment with something that is to go: rewritten, a step a call ([`crate::compact`])
 //! ```
 
+use crate::age::{Ages, OfNewest};
+use crate::clock::Now;
 use crate::compact::{self, Compaction, Run};
 use crate::contents::{self, Entry, beside};
-use crate::error::{OpenError, SegmentError};
-use crate::journal::is_older;
+use crate::error::OpenError;
 use crate::options::Options;
 use crate::share::{OfSegment, Owner, Shares};
 use crate::store;
-use qev_qmp::Timestamp;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -54,12 +54,23 @@ const SMALL_ONES: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Retention {
     shares: Shares,
+    ages: Ages,
     compaction: Option<Box<Compaction>>,
 }
 
 impl Retention {
+    /// A writer begins with this as its newest segment.
+    pub(crate) fn begin(&mut self, first_of_newest: u64) {
+        self.ages.begin(first_of_newest);
+    }
+
+    /// A segment was sealed since its last record is old.
+    pub(crate) fn sealed(&mut self, first: u64, of: OfNewest) {
+        self.ages.sealed(first, of);
+    }
+
     /// Deletes what is to be deleted, or does a step of that; the newest segment always stays.
-    pub(crate) fn retain(&mut self, dir: &Path, options: &Options, now: Timestamp) -> Result<Retained, OpenError> {
+    pub(crate) fn retain(&mut self, dir: &Path, options: &Options, now: Now) -> Result<Retained, OpenError> {
         let mut retained = Retained::default();
         match self.compaction.take() {
             Some(compaction) => self.go_on(dir, compaction, &mut retained)?,
@@ -74,17 +85,12 @@ impl Retention {
         Ok(retained)
     }
 
-    fn by_age(
-        &mut self,
-        dir: &Path,
-        options: &Options,
-        now: Timestamp,
-        retained: &mut Retained,
-    ) -> Result<(), OpenError> {
+    fn by_age(&mut self, dir: &Path, options: &Options, now: Now, retained: &mut Retained) -> Result<(), OpenError> {
         let Some(keep) = options.keep_age else { return Ok(()) };
-        let (older, _) = older_and_newest(dir)?;
-        for (n, entry) in older.iter().enumerate() {
-            if !is_older(written_until(older.get(n..), now), now, keep) {
+        let (older, newest) = older_and_newest(dir)?;
+        retained.more |= self.ages.look(&older, newest.as_ref(), now);
+        for entry in &older {
+            if !self.ages.is_older(entry, now, keep) {
                 break;
             }
             self.delete(entry, None, retained)?;
@@ -151,7 +157,9 @@ impl Retention {
             Ok(false) => self.compaction = Some(compaction),
             Ok(true) => {
                 retained.records = compaction.dropped;
-                for (entry, of) in compaction.into_run() {
+                let run = compaction.into_run();
+                self.ages.joined(run.iter().map(|(entry, _)| entry.first));
+                for (entry, of) in run {
                     self.shares.remove(entry.first, &of);
                 }
             }
@@ -260,18 +268,4 @@ fn older_and_newest(dir: &Path) -> Result<(Vec<Entry>, Option<Entry>), OpenError
     let mut older = segments?;
     let newest = older.pop();
     Ok((older, newest))
-}
-
-/// When the newest record of the first of these segments was received. Where that lies in the future, the clock was
-/// wrong: then the segments behind it tell until when it was written at the latest, so that one wrong record does not
-/// keep it, and all behind it, for ever.
-fn written_until(segments: Option<&[Entry]>, now: Timestamp) -> Option<i64> {
-    let now = now.micros()?;
-    segments?.iter().filter_map(|entry| newest_in(&entry.path).ok().flatten()).find(|newest| *newest <= now)
-}
-
-/// When the newest record of a sealed segment was received.
-fn newest_in(path: &Path) -> Result<Option<i64>, SegmentError> {
-    let (db, _) = store::open_for_reading(path)?;
-    Ok(db.query_row("SELECT newest FROM segment", [], |row| row.get(0))?)
 }

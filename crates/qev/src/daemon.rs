@@ -27,6 +27,7 @@ pub(crate) mod roster;
 pub(crate) mod serve;
 pub(crate) mod share;
 pub(crate) mod source;
+mod steady_clock;
 pub(crate) mod systemd;
 pub(crate) mod tail;
 pub(crate) mod view;

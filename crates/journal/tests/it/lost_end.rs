@@ -63,7 +63,7 @@ fn a_log_that_is_removed_under_the_writer_costs_nothing() {
             let mut reading = dir.reader().records(&Query::default());
             reading.next().unwrap().unwrap();
             endings.iter().for_each(|ending| fs::remove_file(beside(&dir, ending)).unwrap());
-            dir.reader().records(&Query::default()).for_each(|record| drop(record));
+            dir.reader().records(&Query::default()).for_each(drop);
             if is_idle {
                 journal.retain(Timestamp::from_micros(AT)).unwrap();
                 check_whole(&killed(&dir), 2000);

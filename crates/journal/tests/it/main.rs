@@ -6,6 +6,7 @@
 mod anything;
 mod appending;
 mod beside;
+mod clocks;
 mod crash;
 mod damage;
 mod full;

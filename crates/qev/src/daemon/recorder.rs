@@ -19,6 +19,7 @@ use super::figures::Figures;
 use super::follow::{Follow, Wanted};
 pub(crate) use super::outbox::Outbox;
 use super::outbox::{Depot, Limits, Taken, mind};
+use super::steady_clock::{SteadyClock, boot_time};
 use super::tail::{Cursor, Tail};
 use crate::exit::tell;
 use crate::monitor::hostname;
@@ -90,18 +91,21 @@ struct Kept {
     told: usize,
     /// What is to be told, from when room was made.
     news: Vec<String>,
+    clock: SteadyClock,
 }
 
 impl Kept {
     fn new(journal: Journal) -> Kept {
-        Kept { told: journal.findings().len(), journal, news: Vec::new() }
+        let clock = SteadyClock::new(now(), boot_time());
+        Kept { told: journal.findings().len(), journal, news: Vec::new(), clock }
     }
 
     /// Deletes all at once what is to be deleted. Whether that was anything.
     fn make_room(&mut self) -> bool {
         let mut is_any = false;
         for _ in 0..STEPS_FOR_ROOM {
-            let Ok(retained) = self.journal.retain(now()) else { break };
+            let time = self.clock.look(now(), boot_time());
+            let Ok(retained) = self.journal.retain(time) else { break };
             is_any |= retained.segments > 0 || retained.records > 0;
             self.news.extend(retained.problem.map(String::from));
             if !retained.more {
@@ -124,7 +128,7 @@ impl Store for Kept {
     }
 
     fn retain(&mut self, now: Timestamp) -> Result<Retained, Box<dyn Error>> {
-        let retained = self.journal.retain(now)?;
+        let retained = self.journal.retain(self.clock.look(now, boot_time()))?;
         let mut news = std::mem::take(&mut self.news);
         news.extend(self.journal.findings().iter().skip(self.told).map(ToString::to_string));
         news.extend(self.journal.take_warnings().into_iter().map(String::from));
