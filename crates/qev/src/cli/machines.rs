@@ -7,8 +7,9 @@ use crate::daemon::control::client::{self, AskError};
 use crate::daemon::control::machine_line;
 use crate::daemon::discover::{self, Ours, Report};
 use crate::daemon::journal_dir;
+use crate::daemon::recorder::in_words;
 use crate::daemon::roster::MachineStatus;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, tell};
 use crate::places::{Places, state_dir_to_read};
 use crate::printer::{Format, tell_of_zone};
 use qev_journal::Reader;
@@ -94,7 +95,10 @@ async fn machines(state_dir: &Path) -> Result<Vec<MachineStatus>, Failure> {
     let dir = journal_dir(state_dir);
     let read = tokio::task::spawn_blocking(move || absence::in_journal(&Reader::open(&dir)?));
     let known = read.await.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
-    Ok(known.into_iter().map(absence::Absence::into_status_without_a_daemon).collect())
+    for problem in known.problems {
+        tell(&format!("some machines may be missing: {}", in_words(&problem)));
+    }
+    Ok(known.absences.into_iter().map(absence::Absence::into_status_without_a_daemon).collect())
 }
 
 /// What a QEMU could be attached to: the daemon's sockets that machines dialled, else where a daemon listens by default.

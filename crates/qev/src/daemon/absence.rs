@@ -1,8 +1,9 @@
 //! Since when nobody listens to each machine: what makes the gap when it is attached again.
 //!
-//! The journal remembers across restarts. A machine whose last word is `detached` was let go then. One whose last word is
-//! `attached` was attached when the last daemon died, and nobody said since when it was not: it has been heard until shortly
-//! before the journal's last record.
+//! The journal remembers across restarts. A session that is open there was attached when the last daemon died, and nobody said
+//! since when it was not: it has been heard until shortly before the journal's last record. Which sessions are open the journal
+//! knows whether it still has their records or not. A machine without one, whose last record of that kind is `detached`, was
+//! let go then.
 //!
 //! A daemon that ends in order and leaves its monitors with the service manager says nothing either, for it cannot know
 //! whether it is stopped or restarted. When the manager gives nothing back to the next one, that was the end: it looks the
@@ -18,7 +19,7 @@
 
 use super::identity::Identity;
 use super::roster::MachineStatus;
-use qev_journal::{Query, ReadError, Reader};
+use qev_journal::{OpenSessions, Query, ReadError, Reader};
 use qev_qmp::Timestamp;
 use qev_record::{Filter, Kind, Record, Where};
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use tokio::sync::watch;
 /// How many absent machines are remembered.
 const REMEMBERED: usize = 1 << 16;
 
-/// How far the journal is read back. A machine that was attached before that, and not since, is not known to be absent.
+/// How far the journal is read back for machines that were let go. One that was let go before that is not shown.
 const READ_BACK: u64 = 1 << 20;
 
 /// A daemon that waits longer than this for its journal drops events, and counts them: so what came that long before its
@@ -61,35 +62,48 @@ pub(crate) struct Absence {
     pub(crate) reason: Option<String>,
 }
 
-/// What the journal knows: of each machine whether its last word is `attached` or `detached`.
+/// What the journal knows of machines.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Each session that was attached when the last daemon died, and each machine that was let go.
+    pub(crate) absences: Vec<Absence>,
+    /// What of the journal could not be read. It may have had more.
+    pub(crate) problems: Vec<ReadError>,
+}
+
+/// Asks the journal which sessions are open, and which machines were let go.
 ///
 /// # Errors
 ///
-/// When the journal cannot be read; what could be read of it has no say then.
-pub(crate) fn in_journal(reader: &Reader) -> Result<Vec<Absence>, ReadError> {
+/// When the journal's directory cannot be read.
+pub(crate) fn in_journal(reader: &Reader) -> Result<Known, ReadError> {
+    let OpenSessions { attached, heard, mut problems, .. } = reader.open_sessions()?;
     let newest = Query { newest_first: true, limit: Some(1), ..Query::default() };
-    let Some(newest) = reader.records(&newest).next().transpose()? else { return Ok(Vec::new()) };
-    let after = newest.seq.unwrap_or_default().saturating_sub(READ_BACK);
-    let mut last: BTreeMap<Arc<str>, Record> = BTreeMap::new();
-    for kind in ["kind=attached", "kind=detached"] {
-        let wheres: Vec<Where> = kind.parse().into_iter().collect();
-        let filter = Filter { wheres, ..Filter::default() };
-        for record in reader.records(&Query { filter, after: Some(after), ..Query::default() }) {
-            let record = record?;
-            let key = Identity::of_record(&record).key();
-            if last.get(&key).is_none_or(|other| other.seq < record.seq) {
-                last.insert(key, record);
-            }
+    let last = reader.records(&newest).find_map(Result::ok).and_then(|record| record.seq).unwrap_or_default();
+    let filter = Filter { wheres: "kind=detached".parse::<Where>().into_iter().collect(), ..Filter::default() };
+    let after = Some(last.saturating_sub(READ_BACK));
+    let mut let_go: BTreeMap<Arc<str>, Record> = BTreeMap::new();
+    for record in reader.records(&Query { filter, after, ..Query::default() }) {
+        match record {
+            Ok(record) => drop(let_go.insert(Identity::of_record(&record).key(), record)),
+            Err(error) => problems.push(error),
         }
     }
-    Ok(last.into_values().map(|record| Absence::from_record(record, newest.received)).collect())
+    for record in &attached {
+        let_go.remove(&Identity::of_record(record).key());
+    }
+    let records = let_go.into_values().chain(attached);
+    Ok(Known { absences: records.map(|record| Absence::from_record(record, heard)).collect(), problems })
 }
 
 impl Absence {
-    /// What follows from a machine's last word, where the journal's last record is from `until`.
-    fn from_record(record: Record, until: Timestamp) -> Absence {
+    /// What follows from a machine's last record, where the journal had everything until `heard`.
+    fn from_record(record: Record, heard: Option<Timestamp>) -> Absence {
         let unsaid = record.kind == Kind::Attached;
-        let heard = until.micros().and_then(|until| until.checked_sub(COMMITTED_WITHIN)).map(Timestamp::from_micros);
+        let heard = heard
+            .and_then(Timestamp::micros)
+            .and_then(|heard| heard.checked_sub(COMMITTED_WITHIN))
+            .map(Timestamp::from_micros);
         let since = match heard {
             Some(heard) if unsaid => heard.max(record.received),
             _ => record.received,
@@ -230,7 +244,9 @@ mod tests {
         let _ = std::fs::remove_dir_all(&dir);
         let mut journal = qev_journal::Journal::open(&dir, qev_journal::Options::default()).unwrap();
         journal.append(&mut records.to_vec()).unwrap();
-        let mut found = in_journal(&Reader::open(&dir).unwrap()).unwrap();
+        let known = in_journal(&Reader::open(&dir).unwrap()).unwrap();
+        assert!(known.problems.is_empty(), "{:?}", known.problems);
+        let mut found = known.absences;
         found.sort_by(|one, other| one.identity.cmp(&other.identity));
         drop(journal);
         std::fs::remove_dir_all(&dir).unwrap();
@@ -244,6 +260,25 @@ mod tests {
                 Absence { reason: Some("said by another".to_owned()), ..absent("web3", 30, false) },
             ]
         );
+    }
+
+    #[test]
+    fn a_session_is_known_when_retention_has_deleted_its_record() {
+        let at = |seconds| Timestamp { seconds, microseconds: 0 };
+        let dir = std::env::temp_dir().join(format!("qev-absence-retained-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        let second = Duration::from_secs(1);
+        let options = qev_journal::Options::default().keep_age(5 * second).segment_age(2 * second);
+        let mut journal = qev_journal::Journal::open(&dir, options).unwrap();
+        journal.append(&mut [Record::attached("h1", "web1", at(1))]).unwrap();
+        (1..80).for_each(|seconds| drop(journal.retain(at(seconds)).unwrap()));
+        journal.heard(at(80)).unwrap();
+        let reader = Reader::open(&dir).unwrap();
+        let count = reader.records(&Query::default()).count();
+        let found = in_journal(&reader).unwrap().absences;
+        drop(journal);
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!((count, found), (0, vec![absent("web1", 75, true)]));
     }
 
     #[test]

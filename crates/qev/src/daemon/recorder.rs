@@ -45,6 +45,10 @@ const AGAIN_AT_LAST: Duration = Duration::from_secs(1);
 /// How often old segments are looked for, also when none was sealed.
 const RETAIN: Duration = Duration::from_secs(60);
 
+/// How often the journal is told that nothing is missing while nothing comes: so much longer than it was may a gap after a
+/// crash be.
+const HEARD: Duration = Duration::from_secs(60);
+
 /// How many steps of deleting are done at once when there is no room: more than a segment that is rewritten takes.
 const STEPS_FOR_ROOM: usize = 1000;
 
@@ -74,6 +78,8 @@ pub(crate) trait Store: Send + 'static {
     fn is_retention_due(&self) -> bool;
     /// What was lost of what was kept, since this was asked last: a reason for a gap each.
     fn losses(&mut self) -> Vec<Box<str>>;
+    /// Everything that was received until now is committed.
+    fn heard(&mut self, now: Timestamp);
 }
 
 /// What came of deleting what is old.
@@ -143,6 +149,11 @@ impl Store for Kept {
 
     fn losses(&mut self) -> Vec<Box<str>> {
         self.journal.take_losses()
+    }
+
+    fn heard(&mut self, now: Timestamp) {
+        // A disk on which this fails says so with the next group; until then a gap after a crash begins earlier.
+        let _ = self.journal.heard(now);
     }
 }
 
@@ -236,7 +247,7 @@ impl Running {
 /// Until nothing is left; `false` when something is, and cannot be committed.
 fn record(depot: &Arc<Depot>, mut store: impl Store, last_tries: Duration) -> bool {
     let mut failures = Failures::default();
-    let (mut retained, mut more) = (Instant::now(), false);
+    let (mut retained, mut heard, mut more) = (Instant::now(), Instant::now(), false);
     let own = depot.outbox();
     let mut gaps: VecDeque<Arc<Record>> = VecDeque::new();
     loop {
@@ -256,13 +267,20 @@ fn record(depot: &Arc<Depot>, mut store: impl Store, last_tries: Duration) -> bo
         let until_retained = RETAIN.saturating_sub(retained.elapsed());
         let mut group = match depot.take(if more { Duration::ZERO } else { until_retained }) {
             Taken::Group(group) => group,
-            Taken::Nothing => continue,
+            Taken::Nothing => {
+                if heard.elapsed() >= HEARD {
+                    heard = Instant::now();
+                    store.heard(now());
+                }
+                continue;
+            }
             Taken::Closed => return true,
         };
         let size = group.len();
         let begun = Instant::now();
         match store.append(&mut group) {
             Ok(first) => {
+                heard = Instant::now();
                 depot.figures.committed(begun.elapsed());
                 let was_in_trouble = depot.committed(group, first);
                 failures.ended(was_in_trouble, depot);

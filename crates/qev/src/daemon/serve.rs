@@ -6,13 +6,13 @@
 //!   end 0 ◄─ recorder stopped: all is committed ◄─ machines: detached ◄─ sources stopped
 //! ```
 
-use super::absence::{self, Absence, Absences};
+use super::absence::{self, Absence, Absences, Known};
 use super::attach;
 use super::control::{self, Control};
 use super::descriptors::Descriptors;
 use super::discover::{self, Ours};
 use super::handover::Handover;
-use super::recorder::Recorder;
+use super::recorder::{Recorder, in_words};
 use super::roster::Roster;
 use super::share::Shares;
 use super::source::dial_out::{self, Dial};
@@ -279,7 +279,10 @@ async fn tell_what_is_there(attach: Vec<PathBuf>) {
 async fn remember(reader: Reader, daemon: Daemon) {
     let known = tokio::task::spawn_blocking(move || absence::in_journal(&reader)).await;
     match known {
-        Ok(Ok(known)) => {
+        Ok(Ok(Known { absences: known, problems })) => {
+            for problem in problems {
+                tell(&format!("some machines that were attached before may be unknown: {}", in_words(&problem)));
+            }
             let gone = known.iter().filter(|absence| !absence.unsaid).cloned();
             daemon.roster.were_gone(gone.map(Absence::into_gone));
             daemon.absences.learn(known);

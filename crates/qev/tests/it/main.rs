@@ -32,6 +32,7 @@ mod python_client;
 mod qapi_client;
 mod readme;
 mod replay;
+mod retained;
 mod run;
 mod scenario;
 mod send;

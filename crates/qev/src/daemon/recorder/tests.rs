@@ -65,6 +65,10 @@ impl Store for Failing {
     fn losses(&mut self) -> Vec<Box<str>> {
         self.kept.losses()
     }
+
+    fn heard(&mut self, now: Timestamp) {
+        self.kept.heard(now);
+    }
 }
 
 /// A recorder whose tail holds so many records, and the switch that makes its commits fail.
