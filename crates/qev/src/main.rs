@@ -10,6 +10,7 @@ mod daemon;
 mod exit;
 mod http;
 mod introspect;
+mod live_sessions;
 mod log_limiter;
 mod monitor;
 mod places;

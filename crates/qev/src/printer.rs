@@ -5,6 +5,7 @@
 //! its subscription, and what does not fit there is counted in a gap.
 
 use crate::exit::tell;
+use crate::live_sessions::LiveSessions;
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use jiff::civil::Date;
@@ -44,13 +45,13 @@ pub(crate) struct Closed;
 impl Printer {
     /// Starts the thread. Columns are as wide as the longest of these names.
     pub(crate) fn start(format: Format, names: usize) -> Printer {
-        Printer::printing(Lines { format, machine: names, event: 18 }, None)
+        Printer::printing(Lines::new(format, names, 18), None)
     }
 
     /// The same for records of more than one day: in text a line says the date wherever it changes.
     pub(crate) fn with_dates(format: Format) -> Printer {
         let dates = (format == Format::Text).then(Dates::default);
-        Printer::printing(Lines { format, machine: 8, event: 18 }, dates)
+        Printer::printing(Lines::new(format, 8, 18), dates)
     }
 
     fn printing(lines: Lines, dates: Option<Dates>) -> Printer {
@@ -118,11 +119,17 @@ fn print(mut queue: mpsc::Receiver<Record>, mut lines: Lines, mut dates: Option<
 /// Records as lines. Columns only ever grow, so that lines stand below each other.
 pub(crate) struct Lines {
     pub(crate) format: Format,
-    pub(crate) machine: usize,
-    pub(crate) event: usize,
+    machine: usize,
+    event: usize,
+    sessions: LiveSessions,
 }
 
 impl Lines {
+    /// Lines whose columns for the machine and the event have at least this many characters.
+    pub(crate) fn new(format: Format, machine: usize, event: usize) -> Lines {
+        Lines { format, machine, event, sessions: LiveSessions::default() }
+    }
+
     /// The record's line, with its end.
     pub(crate) fn line(&mut self, record: &Record) -> String {
         match self.format {
@@ -133,7 +140,10 @@ impl Lines {
 
     fn text(&mut self, record: &Record) -> String {
         let machine = match record.is_of_machine() {
-            true => plain::name(&record.machine).to_string(),
+            true => match self.sessions.tell_apart(record) {
+                Some(process) => format!("{}[{}]", plain::name(&record.machine), plain::name(&process)),
+                None => plain::name(&record.machine).to_string(),
+            },
             false => OF_JOURNAL.to_owned(),
         };
         let what = match &record.event {
@@ -224,7 +234,7 @@ mod tests {
     }
 
     fn text(record: &Record) -> String {
-        let line = Lines { format: Format::Text, machine: 4, event: 18 }.line(record);
+        let line = Lines::new(Format::Text, 4, 18).line(record);
         anstream::adapter::strip_str(&line).to_string()
     }
 
@@ -236,7 +246,7 @@ mod tests {
             line.ends_with("error     QUORUM_REPORT_BAD   replica c1 gave bad data: 8 sectors at 8 (read)\n"),
             "{line}"
         );
-        let mut lines = Lines { format: Format::Text, machine: 4, event: 18 };
+        let mut lines = Lines::new(Format::Text, 4, 18);
         let long = Record::event(
             "h1",
             "m",
@@ -250,13 +260,24 @@ mod tests {
     }
 
     #[test]
+    fn two_processes_of_one_name_are_told_apart_while_both_are_there() {
+        let mut lines = Lines::new(Format::Text, 4, 18);
+        let mut name = |session: &str| {
+            let mut record = bad("c1");
+            record.session = Some(session.into());
+            anstream::adapter::strip_str(&lines.line(&record)).to_string().split(' ').next().unwrap().to_owned()
+        };
+        assert_eq!(["pid-7@9", "pid-8@9", "pid-7@9"].map(&mut name), ["web1", "web1[8]", "web1[7]"]);
+    }
+
+    #[test]
     fn what_a_guest_wrote_cannot_act_on_the_terminal() {
         let mut record = bad("c\u{1b}[2J\u{202e}\r\nfake");
         record.machine = "we\u{1b}]0;x\u{7}b".into();
         let line = text(&record);
         assert_eq!(line.matches('\n').count(), 1, "{line}");
         assert!(line.trim_end_matches('\n').chars().all(|c| !plain::acts(c)), "{line}");
-        let coloured = Lines { format: Format::Text, machine: 4, event: 18 }.line(&record);
+        let coloured = Lines::new(Format::Text, 4, 18).line(&record);
         assert!(!coloured.contains("\u{1b}[2J") && !coloured.contains("\u{1b}]0"));
     }
 }

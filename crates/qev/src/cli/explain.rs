@@ -223,7 +223,7 @@ fn member_object(member: &Member) -> Object {
 
 /// Explains each event that comes in. A line that cannot be read is told, and does not end it.
 fn explain_input(out: &mut impl io::Write, format: Format) -> Result<Exit, Failure> {
-    let mut lines = Lines { format, machine: 8, event: 18 };
+    let mut lines = Lines::new(format, 8, 18);
     let mut exit = Exit::Done;
     let mut input = io::stdin().lock();
     for number in 1_u64.. {

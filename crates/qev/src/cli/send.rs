@@ -140,7 +140,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     };
     match happened {
         Happened::Event(record) => {
-            print(Lines { format: args.output, machine: 0, event: 0 }.line(&record).trim_end())?;
+            print(Lines::new(args.output, 0, 0).line(&record).trim_end())?;
             Ok(Exit::Done)
         }
         Happened::Gone(reason) => {

@@ -145,7 +145,7 @@ fn record(queue: &Receiver<Line>, mut file: File) -> io::Result<()> {
 
 fn show(queue: &Receiver<Line>, format: Format) -> io::Result<()> {
     let coloured = anstream::AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-    let mut lines = Lines { format, machine: 0, event: 18 };
+    let mut lines = Lines::new(format, 0, 18);
     for line in queue {
         let line = match line {
             Line::Record(record) => lines.line(&record),
