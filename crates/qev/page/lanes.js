@@ -97,13 +97,13 @@ function runStates(timeline, { from, until, x }) {
     const width = x(span.until) - x(span.at);
     const words = runStateWords(span.state);
     const box = drawn("svg", { x: percent(x(span.at)), y: 2, width: percent(Math.max(width, 0.002)), height: 20 });
-    box.append(titled(`${label(words)} since ${clock(span.at)}, for ${lasting(span.until - span.at)}`), drawn("rect", { width: "100%", height: "100%", class: `state-${looks(span.state)}` }));
+    box.append(titled(`${label(words)} since ${span.began_before ? "before " : ""}${clock(span.at)}, for ${lasting(span.until - span.at)}`), drawn("rect", { width: "100%", height: "100%", class: `state-${looks(span.state)}` }));
     if (width > 0.06) box.append(drawn("text", { x: 6, y: 14, class: `on-${looks(span.state)}` }, label(words)));
     return linked(span.seq, box);
   });
   const last = timeline.run_state.at(-1);
   const said = last ? runStateWords(last.state) : "not known";
-  const words = changes.map((change) => `${runStateWords(change.state)} from ${clock(change.at)}`).join(", ");
+  const words = changes.map((change) => `${runStateWords(change.state)} from ${change.began_before ? "before " : ""}${clock(change.at)}`).join(", ");
   return lane("of-run-state", "run state", `Run state: ${label(words || said)}`, drawn("svg", { height: 24, class: "strip" }, parts), element("span", null, /not known/.test(said) ? "" : "now ", foreign(said, 40)));
 }
 

@@ -32,6 +32,7 @@
  * @typedef {object} Latest
  * @property {{actual: number, received?: string}} [balloon]
  * @property {string} [run_state]
+ * @property {{received: string, seq?: number}} [run_state_since] absent when it was so before it was attached
  * @property {{action: string, received: string, seq?: number}} [panic]
  * @property {Slot[]} [slots]
  * @property {Quorum[]} [quorum]
@@ -80,7 +81,7 @@
  * @typedef {object} Timeline
  * @property {string} from
  * @property {string} until
- * @property {(At & {state: string})[]} run_state
+ * @property {(At & {state: string, began_before?: boolean})[]} run_state
  * @property {(At & {actual: number})[]} balloon
  * @property {{at: string, value: number}[]} balloon_targets
  * @property {Record<string, SlotAnswer[]>} slots

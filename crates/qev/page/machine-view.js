@@ -9,7 +9,7 @@ import { counted, size } from "./numbers.js";
 import { RecordList } from "./record-list.js";
 import { severityMark } from "./record-row.js";
 import { severityClass } from "./severity.js";
-import { looks, stateWords } from "./state-words.js";
+import { looks, runStateWords, stateWords } from "./state-words.js";
 import { Stream } from "./stream.js";
 import { element, foreign, label, shortened } from "./text.js";
 import { MINUTE, ago, dayAndClock } from "./time.js";
@@ -187,9 +187,12 @@ export class MachineView {
     const state = machine.state === "attached" ? looks(machine.latest?.run_state ?? machine.run_state) : "away";
     const balloon = machine.latest?.balloon;
     const panic = machine.latest?.panic;
+    const since = machine.latest?.run_state_since;
+    const runState = machine.state === "attached" ? (machine.latest?.run_state ?? machine.run_state) : undefined;
     /** @type {[string, import("./text.js").Child | import("./text.js").Child[]][]} */
     const facts = [
       ["state since", element("time", { datetime: machine.since }, dayAndClock(Date.parse(machine.since)))],
+      [`${label(runStateWords(runState))} since`, runState && (since ? element("time", { datetime: since.received }, dayAndClock(Date.parse(since.received))) : "before it was attached")],
       ["QEMU", machine.qemu && foreign(machine.qemu, 40)],
       ["process", machine.pid],
       ["way in", machine.way && [foreign(machine.way, 40), " ", element("code", null, foreign(machine.place ?? "", 120))]],

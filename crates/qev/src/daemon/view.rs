@@ -18,6 +18,7 @@
 
 pub(crate) mod context;
 pub(crate) mod counted;
+pub(crate) mod current;
 pub(crate) mod devices;
 pub(crate) mod histogram;
 pub(crate) mod hour;

@@ -102,7 +102,7 @@ fn gone(machine: &Machine) -> MachineStatus {
     };
     MachineStatus {
         machine_id: machine.identity.machine_id.clone(),
-        session: machine.session.clone(),
+        session: machine.current.session.clone(),
         way: "unknown",
         ..MachineStatus::not_attached(&machine.identity.machine, state, since, String::new(), note.to_owned())
     }
@@ -143,8 +143,13 @@ fn histogram(hour: &Hour, now: Timestamp) -> String {
 fn latest(machine: &Machine, run_state: Option<&str>) -> String {
     let balloon = machine.balloon.map(|balloon| Members::new().number("actual", balloon.actual).at(balloon.at).close());
     let Devices { slots, children, quorums, forgotten } = &machine.devices;
+    let since = machine
+        .run_state_since
+        .as_ref()
+        .filter(|_| run_state.is_none_or(|state| machine.run_state.name() == Some(state)));
     Members::new()
         .some_text("run_state", run_state.or(machine.run_state.name()))
+        .some_json("run_state_since", since.map(|since| Members::new().at(since.at).close()))
         .some_json("balloon", balloon)
         .some_json("panic", machine.panic.as_ref().map(|panic| happened("action", panic)))
         .some_json("reset", machine.reset.as_ref().map(|reset| happened("reason", reset)))

@@ -7,6 +7,7 @@
 //!
 //! A record that is not on disk yet says how the machine is at once; it is counted when it comes again with its number.
 
+use super::current::{Concern, Current};
 use super::devices::{At, Devices, Slot};
 use super::hour::{Hour, Told, cut};
 use super::machines::key;
@@ -16,7 +17,6 @@ use crate::daemon::identity::Identity;
 use qev_qmp::event::AcpiDeviceOst;
 use qev_qmp::{Event, EventName, Json, Timestamp, Typed};
 use qev_record::{Kind, Record};
-use std::sync::Arc;
 
 /// The events from which it follows how a machine is.
 pub(crate) const TELLING: [&str; 15] = [
@@ -37,16 +37,21 @@ pub(crate) const TELLING: [&str; 15] = [
     "WATCHDOG",
 ];
 
+/// The run state of a machine whose guest panicked.
+const PANICKED: &str = "guest-panicked";
+
 /// One machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
     pub(crate) identity: Identity,
-    /// The QEMU process that its last record is about.
-    pub(crate) session: Option<Arc<str>>,
+    /// The QEMU process that its state is of.
+    pub(crate) current: Current,
     pub(crate) hour: Hour,
     pub(crate) last: Told,
     pub(crate) balloon: Option<Balloon>,
     pub(crate) run_state: RunState,
+    /// Since when it is in its run state, or was in the last one that is known; `None` when it was so before anybody knew.
+    pub(crate) run_state_since: Option<Since>,
     /// When its guest panicked last, and what QEMU did.
     pub(crate) panic: Option<Happened>,
     /// When it was reset last, and why.
@@ -71,6 +76,13 @@ pub(crate) struct Happened {
     pub(crate) at: At,
 }
 
+/// Since when a machine is in a run state.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Since {
+    state: Box<str>,
+    pub(crate) at: At,
+}
+
 impl Happened {
     fn new(word: Option<&str>, at: At) -> Option<Happened> {
         Some(Happened { word: word.map(cut), at })
@@ -85,11 +97,12 @@ impl Machine {
                 machine: key(&record.machine).into_owned(),
                 machine_id: record.machine_id.as_ref().map(|id| key(id).into_owned()),
             },
-            session: None,
+            current: Current::default(),
             hour: Hour::default(),
             last: Told::of(record),
             balloon: None,
             run_state: RunState::default(),
+            run_state_since: None,
             panic: None,
             reset: None,
             gone: None,
@@ -104,13 +117,18 @@ impl Machine {
         self.hour.hear(record);
         self.last = Told::of(record);
         let at = At { seq: record.seq, received: record.received };
+        let concern = self.current.apply(record);
+        if concern == Concern::Next {
+            self.next_process();
+        }
         match &record.kind {
             Kind::Event if record.event.as_ref().is_some_and(is_telling) => {
                 if let Some(event) = record.to_event() {
-                    self.event(&event, at);
+                    self.event(&event, at, concern);
                 }
             }
-            Kind::Attached => self.attached(record),
+            Kind::Attached => self.gone = None,
+            _ if concern == Concern::Other => {}
             Kind::State => self.state(record, at),
             Kind::Detached => {
                 self.gone = Happened::new(record.reason.as_deref(), at);
@@ -120,37 +138,63 @@ impl Machine {
         }
     }
 
-    fn attached(&mut self, record: &Record) {
+    /// Another process: what the one before said of its devices is not about this one. What it panicked of may be: it may
+    /// have been migrated here while it stood still.
+    fn next_process(&mut self) {
+        let is_panicked = self.gone.is_none() && self.run_state.name() == Some(PANICKED);
         self.gone = None;
-        if self.session != record.session {
-            // Another process: what the one before said of its devices is not about this one.
-            self.balloon = None;
-            self.run_state = RunState::default();
-            self.devices = Devices::default();
+        self.balloon = None;
+        self.run_state = RunState::default();
+        self.devices = Devices::default();
+        if !is_panicked {
+            self.run_state_since = None;
         }
-        self.session.clone_from(&record.session);
     }
 
-    fn event(&mut self, event: &Event, at: At) {
-        self.run_state.hear(event);
+    /// The run state is one that a record says.
+    fn in_run_state(&mut self, state: RunState, since: Option<At>) {
+        let name = state.name().map(Box::from);
+        self.run_state = state;
+        if self.run_state_since.as_ref().map(|since| &since.state) != name.as_ref() {
+            self.run_state_since = name.zip(since).map(|(state, at)| Since { state, at });
+        }
+    }
+
+    fn event(&mut self, event: &Event, at: At, concern: Concern) {
+        match event.name.as_str() {
+            "GUEST_PANICKED" => self.panic = Happened::new(word(event, "action").as_deref(), at),
+            "RESET" => self.reset = Happened::new(word(event, "reason").as_deref(), at),
+            _ => {}
+        }
+        if concern == Concern::Other {
+            return;
+        }
+        let mut state = self.run_state.clone();
+        state.hear(event);
+        if state.name() != self.run_state.name() {
+            // QEMU says when it happened, which may be long before it was received.
+            let happened = event.timestamp.filter(|time| time.micros().is_some_and(|micros| micros > 0));
+            let since = At { received: happened.unwrap_or(at.received), ..at };
+            self.run_state_since = None;
+            self.in_run_state(state, Some(since));
+        } else {
+            self.run_state = state;
+        }
         match event.typed() {
             Ok(Typed::BalloonChange(event)) => self.balloon = Some(Balloon { actual: event.actual, at }),
             Ok(Typed::AcpiDeviceOst(event)) => self.devices.slot(Slot::of(&event, at)),
             Ok(Typed::QuorumReportBad(event)) => self.devices.bad(&event, at),
             Ok(Typed::QuorumFailure(event)) => self.devices.failed(&event, at),
-            // A panic is one, whatever stands in it.
-            _ => match event.name.as_str() {
-                "GUEST_PANICKED" => self.panic = Happened::new(word(event, "action").as_deref(), at),
-                "RESET" => self.reset = Happened::new(word(event, "reason").as_deref(), at),
-                _ => {}
-            },
+            _ => {}
         }
     }
 
     /// What the machine said of itself when it was attached.
     fn state(&mut self, record: &Record, at: At) {
         let Some(data) = &record.data else { return };
-        self.run_state = RunState::found(status(data).map(|status| cut(&status).into()));
+        // Found on attach, it may be in this state since an event that was heard, or since nobody knows when.
+        let since = (!self.current.was_found).then_some(at);
+        self.in_run_state(RunState::found(status(data).map(|status| cut(&status).into())), since);
         if let Some(actual) = balloon(data) {
             self.balloon = Some(Balloon { actual, at });
         }
@@ -312,6 +356,61 @@ pub(super) mod tests {
         machine.hear(&attached("pid-2@2"));
         assert!(machine.balloon.is_none() && machine.run_state.name().is_none());
         assert!(machine.panic.is_some());
+    }
+
+    fn of(mut record: Record, session: &str) -> Record {
+        record.session = Some(session.into());
+        record
+    }
+
+    fn found(session: &str, state: &str) -> Record {
+        let answers = format!(r#"{{"query-status": {{"status": "{state}"}}}}"#);
+        of(Record::state("h1", "web1", Timestamp::from_micros(9), Json::parse(&answers).unwrap()), session)
+    }
+
+    /// The number of the record since which the machine is in its run state.
+    fn since(machine: &Machine) -> Option<u64> {
+        machine.run_state_since.as_ref().and_then(|since| since.at.seq)
+    }
+
+    const PAUSES: &str = r#"{"action": "pause"}"#;
+
+    #[test]
+    fn a_run_state_is_known_since_the_record_that_began_it() {
+        let attached = |session: &str| of(Record::attached("h1", "web1", Timestamp::from_micros(1)), session);
+        let mut machine = Machine::new(&attached("source"));
+        machine.hear(&found("source", "running"));
+        assert_eq!(since(&machine), None, "it was so before it was attached");
+        machine.hear(&of(event(7, "GUEST_PANICKED", PAUSES), "source"));
+        machine.hear(&of(event(8, "STOP", "{}"), "source"));
+        assert_eq!((machine.run_state.name(), since(&machine)), (Some("guest-panicked"), Some(7)));
+        // Attached again, by the next daemon.
+        machine.hear(&of(Record::detached("h1", "web1", Timestamp::from_micros(2), "qev was stopped"), "source"));
+        machine.hear(&attached("source"));
+        machine.hear(&found("source", "guest-panicked"));
+        assert_eq!((machine.run_state.name(), since(&machine)), (Some("guest-panicked"), Some(7)));
+        // Migrated, while it stands still.
+        machine.hear(&attached("target"));
+        machine.hear(&found("target", "guest-panicked"));
+        assert_eq!((machine.run_state.name(), since(&machine)), (Some("guest-panicked"), Some(7)));
+        machine.hear(&of(event(10, "SHUTDOWN", "{}"), "source"));
+        machine.hear(&of(Record::detached("h1", "web1", Timestamp::from_micros(3), "it shut down"), "source"));
+        assert!(machine.gone.is_none(), "the target is there");
+        assert_eq!(machine.run_state.name(), Some("guest-panicked"));
+        // Another process, later, is found so: since when nobody knows.
+        machine.hear(&of(Record::detached("h1", "web1", Timestamp::from_micros(4), "killed"), "target"));
+        machine.hear(&attached("later"));
+        machine.hear(&found("later", "guest-panicked"));
+        assert_eq!((machine.run_state.name(), since(&machine)), (Some("guest-panicked"), None));
+    }
+
+    #[test]
+    fn what_qemu_says_of_when_it_happened_counts() {
+        let line = r#"{"timestamp": {"seconds": 50, "microseconds": 7}, "event": "GUEST_PANICKED", "data": {"action": "pause"}}"#;
+        let Ok(Message::Event(panic)) = Message::decode(line.as_bytes()) else { panic!("{line}") };
+        let machine = Machine::new(&Record::event("h1", "web1", Timestamp { seconds: 99, microseconds: 0 }, &panic));
+        let since = machine.run_state_since.unwrap();
+        assert_eq!(since.at.received, Timestamp { seconds: 50, microseconds: 7 });
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! `complete` says whether that was all.
 
 use super::View;
+use super::current::{Concern, Current};
 use super::devices::{At, words};
 use super::json::Members;
 use super::machine::{self, TELLING};
@@ -45,6 +46,14 @@ struct Point<T> {
     value: T,
 }
 
+/// A run state.
+#[derive(Clone, Debug, PartialEq)]
+struct State {
+    name: String,
+    /// It was found: nobody knows when it began.
+    began_before: bool,
+}
+
 /// Where a replica is bad.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Bad {
@@ -57,7 +66,8 @@ struct Bad {
 /// What is drawn.
 #[derive(Debug, Default)]
 struct Lanes {
-    run_state: Vec<Point<String>>,
+    run_state: Vec<Point<State>>,
+    current: Current,
     balloon: Vec<Point<i64>>,
     targets: Vec<Point<i64>>,
     slots: BTreeMap<String, Vec<String>>,
@@ -113,12 +123,12 @@ impl Lanes {
         let mut run_state = RunState::default();
         let mut balloon = None;
         for record in before.iter().rev() {
-            follow(&mut run_state, record);
+            lanes.follow(&mut run_state, record);
             balloon = balloon_of(record).or(balloon);
         }
         let at = At { seq: None, received: asked.since };
         if let Some(name) = run_state.name() {
-            lanes.run_state.push(Point { at, value: name.to_owned() });
+            lanes.run_state.push(Point { at, value: State { name: name.to_owned(), began_before: true } });
         }
         lanes.balloon.extend(balloon.map(|value| Point { at, value }));
         lanes
@@ -150,16 +160,37 @@ impl Lanes {
     }
 
     fn run_state(&mut self, record: &Record, at: At, points: usize) {
-        let before = self.run_state.last().map(|point| point.value.clone()).filter(|name| name != "unknown");
+        let before = self.run_state.last().map(|point| point.value.name.clone()).filter(|name| name != "unknown");
         let mut state = RunState::found(before.clone());
-        follow(&mut state, record);
+        self.follow(&mut state, record);
         let value = state.name().unwrap_or("unknown");
         let is_news = match &before {
             Some(before) => before != value,
             None => state.name().is_some(),
         };
         if is_news {
-            self.is_cut |= push(&mut self.run_state, Point { at, value: value.to_owned() }, points);
+            let began_before = record.kind == Kind::State && self.current.was_found;
+            let value = State { name: value.to_owned(), began_before };
+            self.is_cut |= push(&mut self.run_state, Point { at, value }, points);
+        }
+    }
+
+    /// What a record tells of the run state.
+    fn follow(&mut self, state: &mut RunState, record: &Record) {
+        match self.current.apply(record) {
+            Concern::Other => return,
+            Concern::Next => *state = RunState::default(),
+            Concern::Current => {}
+        }
+        match &record.kind {
+            Kind::Event => {
+                if let Some(event) = record.to_event() {
+                    state.hear(&event);
+                }
+            }
+            Kind::State => *state = RunState::found(record.data.as_ref().and_then(machine::status)),
+            Kind::Detached => *state = RunState::default(),
+            _ => {}
         }
     }
 
@@ -223,8 +254,11 @@ impl Lanes {
     fn json(self, asked: &Asked, is_complete: bool) -> String {
         let at = |at: At| Members::new().time("at", at.received);
         let run_state = self.run_state.iter();
-        let run_state =
-            run_state.map(|point| at(point.at).text("state", &point.value).some_number("seq", point.at.seq));
+        let run_state = run_state.map(|point| {
+            let State { name, began_before } = &point.value;
+            let state = at(point.at).text("state", name).some_number("seq", point.at.seq);
+            state.some_number("began_before", began_before.then_some(true))
+        });
         let balloon = thin_out(self.balloon, asked.points);
         let balloon =
             balloon.iter().map(|point| at(point.at).number("actual", point.value).some_number("seq", point.at.seq));
@@ -269,20 +303,6 @@ fn push<T>(lane: &mut Vec<T>, item: T, most: usize) -> bool {
         lane.remove(0);
     }
     is_full
-}
-
-/// What a record tells of the run state.
-fn follow(state: &mut RunState, record: &Record) {
-    match &record.kind {
-        Kind::Event => {
-            if let Some(event) = record.to_event() {
-                state.hear(&event);
-            }
-        }
-        Kind::State => *state = RunState::found(record.data.as_ref().and_then(machine::status)),
-        Kind::Detached => *state = RunState::default(),
-        _ => {}
-    }
 }
 
 fn point(record: &Record) -> Option<Point<i64>> {
@@ -377,6 +397,34 @@ mod tests {
         let states = texts(&lanes(&before, &records), "run_state", "state");
         assert_eq!(states, ["running", "paused", "running", "guest-panicked", "unknown"]);
         assert_eq!(texts(&lanes(&[], &records[..1]), "run_state", "state"), ["paused"]);
+    }
+
+    #[test]
+    fn the_source_of_a_migration_says_nothing_of_the_target_and_when_a_state_began_is_said_where_it_is_known() {
+        let of = |mut record: Record, session: &str| {
+            record.session = Some(session.into());
+            record
+        };
+        let at = Timestamp::from_micros(0);
+        let found = |status: &str| {
+            let answers = format!(r#"{{"query-status": {{"status": "{status}"}}}}"#);
+            Record::state("h1", "a", at, Json::parse(&answers).unwrap())
+        };
+        let records = [
+            of(Record::attached("h1", "a", at), "source"),
+            of(found("running"), "source"),
+            of(Record::attached("h1", "a", at), "target"),
+            of(found("inmigrate"), "target"),
+            of(event("a", "STOP", 1), "source"),
+            of(event("a", "RESUME", 2), "target"),
+            of(said("SHUTDOWN", "{}"), "source"),
+            of(Record::detached("h1", "a", at, "it shut down"), "source"),
+        ];
+        let lanes = lanes(&[], &records);
+        assert_eq!(texts(&lanes, "run_state", "state"), ["running", "unknown", "inmigrate", "running"]);
+        let mut began_before = Vec::new();
+        lanes.get("run_state").unwrap().elements(|item| began_before.push(item.contains("began_before")));
+        assert_eq!(began_before, [true, false, true, false]);
     }
 
     #[test]
