@@ -67,7 +67,21 @@ impl Client {
     ///
     /// [`ConnectError`] says which of the many ways it did not work, and what to do.
     pub async fn connect(target: &Target, options: ConnectOptions) -> Result<(Client, Events), ConnectError> {
-        connect::connect(target, options).await
+        connect::connect(target, options, |_| ()).await
+    }
+
+    /// The same for who has to know who is at the other end of a Unix socket before a byte is exchanged: `connected` is
+    /// called as soon as the connection stands.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`].
+    pub async fn connect_announced(
+        target: &Target,
+        options: ConnectOptions,
+        connected: impl FnOnce(Peer),
+    ) -> Result<(Client, Events), ConnectError> {
+        connect::connect(target, options, connected).await
     }
 
     /// The same over a stream that is there already: one of a socket pair, an inherited descriptor, a connection that a

@@ -95,7 +95,7 @@ impl DialIn {
     /// When the socket cannot be made, or not be given this mode or group.
     pub fn bind_for(path: &Path, access: Access) -> Result<DialIn, StartError> {
         let (socket, file) = listen(path, BACKLOG, access)?;
-        Ok(DialIn { socket, path: file.path().to_owned(), _file: Some(file) })
+        Ok(DialIn { socket, path: file.path(), _file: Some(file) })
     }
 
     /// A socket that listens already, because another program made it for us. Its file stays. Must be called within a tokio

@@ -1,11 +1,13 @@
 //! Whether a Unix socket that says nothing is held by another client, as far as `/proc/net/unix` tells, and by whom, as far
 //! as the kernel's socket diagnostics ([`diag`]) and `/proc` do.
 //!
-//! QEMU serves one client a monitor: a second one connects, is not accepted, and hears nothing until the first leaves. The
-//! kernel's table shows both: the accepted end of the first (state 03) and ours, which waits (state 02), under the same path.
+//! QEMU serves one client a monitor: a second one connects, is not accepted, and hears nothing until the first leaves. Who
+//! is connected or waits is looked up once, when the time for a greeting is over. A client that has closed its end does not
+//! count, though a QEMU that is stopped has not noticed that; nor does our own connection.
 //!
-//! The table shows paths as the listener was given them, and costs 25 ms and more to read on a busy host: it is asked
-//! once, when the time for a greeting is over.
+//! Where the kernel has no socket diagnostics, its table of Unix sockets shows the accepted end of the first (state 03) and
+//! ours, which waits (state 02), under the same path. The table shows paths as the listener was given them, costs 25 ms and
+//! more to read on a busy host, and does not say who is at the other end.
 
 mod diag;
 mod sockets;
@@ -42,14 +44,43 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Who is connected to the socket at this path. `None` when nobody is, or it cannot be known.
-pub(crate) async fn find(path: &Path) -> Option<Holder> {
+/// Whose a monitor is that does not answer us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Nobody else's.
+    Unused,
+    /// Another client's; whose, where that can be seen.
+    InUse(Option<Holder>),
+}
+
+/// Who else than the client with this inode is connected to the socket at this path, or, when `waiting` clients count too,
+/// waits for it.
+pub(crate) async fn other_user(path: &Path, own: Option<u64>, count: Count) -> Use {
     let path = path.to_owned();
     let found = tokio::task::spawn_blocking(move || {
-        let clients = Sockets::ask().ok()?.at(&path).clients;
-        if clients.is_empty() { None } else { owners(&clients).into_values().next() }
+        let Ok(sockets) = Sockets::ask() else {
+            let table = std::fs::read(TABLE).unwrap_or_default();
+            return if shows_held(&String::from_utf8_lossy(&table), &path) { Use::InUse(None) } else { Use::Unused };
+        };
+        let Standing { clients, waiting, .. } = sockets.at(&path);
+        let waiting = waiting.into_iter().filter(|_| count == Count::WaitingToo);
+        let others: Vec<u32> =
+            clients.into_iter().chain(waiting).filter(|inode| own != Some(u64::from(*inode))).collect();
+        match others.is_empty() {
+            true => Use::Unused,
+            false => Use::InUse(owners(&others).into_values().next()),
+        }
     });
-    found.await.ok().flatten()
+    found.await.unwrap_or(Use::Unused)
+}
+
+/// Which clients use a monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// The one that is served.
+    Served,
+    /// Those that wait behind it, too.
+    WaitingToo,
 }
 
 /// The processes that have these sockets open, by the sockets' inodes. Those of other users only root sees.
@@ -82,16 +113,7 @@ fn command(pid: u32) -> String {
     command
 }
 
-/// Whether another client is connected to the socket at this path while ours waits. Where it cannot be known: no.
-pub(crate) async fn is_held(path: &Path) -> bool {
-    let path = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || {
-        let table = std::fs::read(TABLE).unwrap_or_default();
-        shows_held(&String::from_utf8_lossy(&table), &path)
-    });
-    read.await.unwrap_or(false)
-}
-
+/// Whether another client is connected to the socket at this path while ours waits.
 fn shows_held(table: &str, path: &Path) -> bool {
     let (mut connected, mut waiting) = (false, false);
     for line in table.lines().skip(1) {

@@ -2,12 +2,14 @@
 //! left alone, and what we made is removed when we are done with it.
 
 use crate::dial_in::Access;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fmt;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixSocket};
 
@@ -98,7 +100,13 @@ fn make_way(path: &Path) -> Result<(), StartError> {
 /// The file of a socket of ours: removed at the end, unless it is another's by then.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
+    place: Mutex<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
     path: PathBuf,
+    /// `None` when the file is not ours any more.
     identity: Option<(u64, u64)>,
 }
 
@@ -106,12 +114,38 @@ impl SocketFile {
     fn new(path: &Path) -> SocketFile {
         // Where the working folder changes later, it is still the same file.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        SocketFile { identity: identity(&path), path }
+        SocketFile { place: Mutex::new(Place { identity: identity(&path), path }) }
     }
 
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// Where it is, or was.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.lock().path.clone()
+    }
+
+    /// Moves the file; whoever is connected stays so. A file that is there already is left alone, and so is ours then.
+    pub(crate) fn move_to(&self, path: &Path) -> io::Result<()> {
+        let mut place = self.lock();
+        if place.identity.is_none() || identity(&place.path) != place.identity {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        renameat_with(CWD, &place.path, CWD, path, RenameFlags::NOREPLACE)?;
+        path.clone_into(&mut place.path);
+        Ok(())
+    }
+
+    /// Removes the file: nobody finds the socket any more.
+    pub(crate) fn remove(&self) {
+        let mut place = self.lock();
+        let known = place.identity.take();
+        if known.is_some() && identity(&place.path) == known {
+            // If it cannot be removed, it is a stale socket, which the next one will replace.
+            let _ = std::fs::remove_file(&place.path);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Place> {
+        // What is behind the lock is whole at every moment.
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -121,9 +155,6 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.identity.is_some() && identity(&self.path) == self.identity {
-            // If it cannot be removed, it is a stale socket, which the next one will replace.
-            let _ = std::fs::remove_file(&self.path);
-        }
+        self.remove();
     }
 }

@@ -65,9 +65,34 @@ const ASKS: usize = 64;
 #[derive(Debug)]
 pub struct Share {
     task: Task,
-    path: PathBuf,
+    path: SharePath,
     clients: ClientCount,
     ended: Option<Arc<EndReason>>,
+}
+
+/// Where a shared monitor is. Clones are for the same one, and may outlive it.
+#[derive(Clone, Debug)]
+pub struct SharePath(Arc<SocketFile>);
+
+impl SharePath {
+    /// The path at which it is now, or was last.
+    pub fn get(&self) -> PathBuf {
+        self.0.path()
+    }
+
+    /// Moves it to another path of the same file system. Whoever is connected notices nothing.
+    ///
+    /// # Errors
+    ///
+    /// When something is there already, or the socket's file is not there any more.
+    pub fn move_to(&self, path: &Path) -> io::Result<()> {
+        self.0.move_to(path)
+    }
+
+    /// Removes it: nobody can connect any more. Whoever is connected stays so.
+    pub fn remove(&self) {
+        self.0.remove();
+    }
 }
 
 /// How many clients a shared monitor has. Clones are for the same one, and may outlive it: then there are none.
@@ -94,6 +119,12 @@ impl Drop for Task {
     }
 }
 
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.path.remove();
+    }
+}
+
 impl Share {
     /// Shares the monitor of a client at this path. The client may be used besides; the share keeps its connection alive.
     /// Must be called within a tokio runtime with I/O and time enabled.
@@ -114,7 +145,8 @@ impl Share {
             // What was not negotiated cannot be passed on.
             greeting.capabilities.retain(|capability| capability != "oob");
         }
-        let path = file.path().to_owned();
+        let file = Arc::new(file);
+        let path = SharePath(Arc::clone(&file));
         let (asks, queue) = mpsc::channel(ASKS);
         let upstream = Upstream::new(client.clone());
         let tasks = Tasks { set: JoinSet::new(), count: ClientCount::default() };
@@ -124,8 +156,8 @@ impl Share {
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn path(&self) -> SharePath {
+        self.path.clone()
     }
 
     /// How many clients there are, to be looked at at any time.
@@ -150,7 +182,7 @@ impl Share {
 /// The state of upstream's task.
 struct Sharing {
     socket: UnixListener,
-    file: SocketFile,
+    file: Arc<SocketFile>,
     greeting: Greeting,
     gate: Arc<dyn Gate>,
     budget: Arc<Budget>,
@@ -208,7 +240,8 @@ impl Sharing {
         };
         // First nobody can come any more, then everyone gets the rest.
         let Sharing { socket, file, mut upstream, mut tasks, asks: _asks, .. } = self;
-        drop((socket, file, asks));
+        file.remove();
+        drop((socket, asks));
         upstream.end();
         let all = async { while tasks.next().await.is_some() {} };
         // They have the same time each; who is not done then is cut off with the set.

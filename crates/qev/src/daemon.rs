@@ -25,6 +25,8 @@ mod readiness;
 pub(crate) mod recorder;
 pub(crate) mod roster;
 pub(crate) mod serve;
+pub(crate) mod session_id;
+pub(crate) mod sessions;
 pub(crate) mod share;
 pub(crate) mod source;
 mod steady_clock;
@@ -38,6 +40,7 @@ use descriptors::Descriptors;
 use handover::Handover;
 use recorder::Recorder;
 use roster::Roster;
+use sessions::Sessions;
 use share::Shares;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,6 +59,8 @@ pub(crate) struct Daemon {
     pub(crate) recorder: Recorder,
     pub(crate) roster: Roster,
     pub(crate) absences: Absences,
+    /// The sessions that are attached, by process.
+    pub(crate) sessions: Sessions,
     /// The log of what others cause.
     pub(crate) log: Arc<LogLimiter>,
     /// The open files that peers may take.
@@ -72,6 +77,11 @@ pub(crate) struct Daemon {
 pub(crate) struct Stopping(watch::Receiver<bool>);
 
 impl Daemon {
+    /// Whether the daemon is being stopped.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
     /// To wait for the end with.
     pub(crate) fn stopping(&self) -> Stopping {
         Stopping(self.stop.clone())

@@ -115,7 +115,9 @@ impl From<&ConnectError> for Exit {
             ConnectError::NobodyListens { .. } => Exit::NobodyListens,
             ConnectError::Held { .. } => Exit::Held,
             ConnectError::HumanMonitor { .. } => Exit::HumanMonitor,
-            ConnectError::Silent { .. } | ConnectError::NegotiationTimeout { .. } => Exit::Silent,
+            ConnectError::Silent { .. }
+            | ConnectError::NotAccepting { .. }
+            | ConnectError::NegotiationTimeout { .. } => Exit::Silent,
             ConnectError::NotQmp { .. } => Exit::NotQmp,
             ConnectError::Ended { .. } => Exit::Gone,
             ConnectError::MachineName { .. } => Exit::Usage,

@@ -71,6 +71,8 @@ pub(crate) enum LogKind {
     UnusableDialIn,
     /// A user has as many connections as it may have.
     TooManyDialIns,
+    /// A process has as many monitors attached as it may have.
+    TooManyMonitors,
     /// A monitor that is connected to cannot be used.
     UnusableMonitor,
     /// Monitors cannot be looked for.
@@ -93,6 +95,7 @@ impl fmt::Display for LogKind {
             LogKind::AcceptFailed => "connections that could not be accepted",
             LogKind::UnusableDialIn => "dial-in connections that are not usable monitors",
             LogKind::TooManyDialIns => "dial-in connections beyond the limit per user",
+            LogKind::TooManyMonitors => "monitors beyond the limit per process",
             LogKind::UnusableMonitor => "monitors that cannot be used",
             LogKind::CannotLook => "monitors that cannot be looked for",
             LogKind::Libvirt => "problems with libvirt",

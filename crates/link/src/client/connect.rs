@@ -14,14 +14,15 @@ use super::Client;
 use super::connection::{Connection, Step};
 use super::events::{Capacity, EndReason, Events};
 use crate::dial_in::Peer;
-use crate::holder::{self, Holder};
+use crate::holder::{self, Count, Holder, Use};
 use crate::inherited::{self, NotInherited};
 use crate::stream::Duplex;
 use crate::target::Target;
 use qev_qmp::{Greeting, QmpError};
 use std::fmt;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{FileTypeExt, MetadataExt as _};
 use std::path::Path;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
@@ -164,6 +165,11 @@ pub enum ConnectError {
         /// How long it was waited.
         after: Duration,
     },
+    /// Nobody accepts connections, and as many wait as may: all of clients that have left.
+    NotAccepting {
+        /// Where.
+        socket: String,
+    },
     /// What answered does not speak QMP.
     NotQmp {
         /// Where.
@@ -255,6 +261,9 @@ impl fmt::Display for ConnectError {
                 "no greeting from {socket} in {after:?}: QEMU may be stopped or hang, or it is not a monitor (a serial \
                  line and a guest agent do not greet)"
             ),
+            ConnectError::NotAccepting { socket } => {
+                write!(f, "{socket} accepts no connection, and nobody else uses it: QEMU may be stopped or hang")
+            }
             ConnectError::NotQmp { socket, said } => {
                 write!(
                     f,
@@ -304,6 +313,8 @@ pub(crate) struct Place<'a> {
     timeout: Option<Duration>,
     /// Who is at the other end, where the kernel says so.
     pub(super) peer: Option<Peer>,
+    /// The inode of our end, by which it is told from other clients'.
+    inode: Option<u64>,
 }
 
 impl Place<'_> {
@@ -313,7 +324,7 @@ impl Place<'_> {
 
     /// A stream that is there already.
     pub(crate) fn called(name: String) -> Place<'static> {
-        Place { name, path: None, timeout: None, peer: None }
+        Place { name, path: None, timeout: None, peer: None, inode: None }
     }
 
     /// Whose other end is known.
@@ -322,9 +333,13 @@ impl Place<'_> {
     }
 }
 
-pub(super) async fn connect(target: &Target, options: ConnectOptions) -> Result<(Client, Events), ConnectError> {
+pub(super) async fn connect(
+    target: &Target,
+    options: ConnectOptions,
+    connected: impl FnOnce(Peer),
+) -> Result<(Client, Events), ConnectError> {
     let deadline = Instant::now() + options.greeting_timeout;
-    let mut place = Place { name: target.to_string(), path: None, timeout: Some(options.greeting_timeout), peer: None };
+    let mut place = Place { timeout: Some(options.greeting_timeout), ..Place::called(target.to_string()) };
     match target {
         Target::Unix(path) => {
             place.path = Some(path);
@@ -333,6 +348,8 @@ pub(super) async fn connect(target: &Target, options: ConnectOptions) -> Result<
                 Err(error) => return Err(unix_error(error, path).await),
             };
             place.peer = Peer::of(&stream).ok();
+            place.inode = inode(&stream);
+            place.peer.map(connected);
             let spare = super::handover::spare(&stream, &options);
             Client::negotiate(stream, &place, options, deadline).await.map(|connected| spare.put(connected))
         }
@@ -373,8 +390,11 @@ async fn unix_error(source: io::Error, path: &Path) -> ConnectError {
             Ok(file) if !file.file_type().is_socket() => ConnectError::NotASocket { socket },
             _ => ConnectError::NobodyListens { socket },
         },
-        // One is served, and the queue of those who wait is full.
-        io::ErrorKind::WouldBlock => ConnectError::Held { socket, holder: holder::find(path).await },
+        // The queue of those who wait is full.
+        io::ErrorKind::WouldBlock => match holder::other_user(path, None, Count::WaitingToo).await {
+            Use::InUse(holder) => ConnectError::Held { socket, holder },
+            Use::Unused => ConnectError::NotAccepting { socket },
+        },
         _ => ConnectError::Io { socket, source },
     }
 }
@@ -437,13 +457,20 @@ pub(super) async fn negotiate<S: Duplex>(
     }
 }
 
-/// The connection is still there: that it waits is what shows that another is served.
+/// The connection is still there: whoever is served meanwhile is why it waits.
 async fn nothing_came(place: &Place<'_>, after: Duration) -> ConnectError {
     let socket = place.name.clone();
-    match place.path {
-        Some(path) if holder::is_held(path).await => ConnectError::Held { socket, holder: holder::find(path).await },
-        _ => ConnectError::Silent { socket, after },
+    let Some(path) = place.path else { return ConnectError::Silent { socket, after } };
+    match holder::other_user(path, place.inode, Count::Served).await {
+        Use::InUse(holder) => ConnectError::Held { socket, holder },
+        Use::Unused => ConnectError::Silent { socket, after },
     }
+}
+
+/// The inode of a socket, by which the kernel's socket diagnostics know it.
+fn inode(stream: &UnixStream) -> Option<u64> {
+    let file = std::fs::File::from(stream.as_fd().try_clone_to_owned().ok()?);
+    file.metadata().ok().map(|file| file.ino())
 }
 
 /// `QEMU 7.2.22 monitor - type 'help' for more information`

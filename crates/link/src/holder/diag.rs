@@ -1,8 +1,8 @@
 //! The kernel's socket diagnostics (`sock_diag(7)`), asked for the Unix sockets that listen or are connected: which were
-//! accepted at which path, who is at the other end, and how many wait to be accepted. `/proc/net/unix` does not tell who.
+//! accepted at which path, who is at the other end, and who waits to be accepted. `/proc/net/unix` does not tell who.
 //!
 //! ```text
-//!   us ──► header, unix_diag_req: those that listen or are connected, their names, peers and queues
+//!   us ──► header, unix_diag_req: those that listen or are connected, their names, peers and pending connections
 //!      ◄── header, unix_diag_msg, attributes   for each socket, many to a datagram
 //!      ◄── header: done
 //! ```
@@ -29,14 +29,14 @@ const CONNECTED: u32 = 1 << 1;
 const LISTENING: u32 = 1 << LISTENS;
 /// `TCP_LISTEN`, as it stands in an answer.
 const LISTENS: u8 = 10;
-/// `UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN`
-const NAME_PEER_AND_QUEUE: u32 = 1 | 4 | 0x10;
+/// `UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS`
+const NAME_PEER_AND_PENDING: u32 = 1 | 4 | 8;
 /// `UNIX_DIAG_NAME`: where it is bound; what was accepted has the listener's.
 const NAME: u16 = 0;
 /// `UNIX_DIAG_PEER`: the inode of the other end.
 const PEER: u16 = 2;
-/// `UNIX_DIAG_RQLEN`: of one that listens, how many wait to be accepted, and how many may.
-const QUEUE: u16 = 4;
+/// `UNIX_DIAG_ICONS`: of one that listens, the inodes of the clients that wait to be accepted. It is there when one does.
+const PENDING: u16 = 3;
 
 /// Of `nlmsghdr` and of `unix_diag_msg`, in bytes.
 const HEADER: usize = 16;
@@ -57,9 +57,9 @@ pub(super) struct Bound {
 /// What a socket that has a path is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// It listens, and so many wait to be accepted.
-    Listens { waiting: u32 },
-    /// It is the listener's end of a connection; the client's end has this inode.
+    /// It listens, and these wait to be accepted: the inodes of the clients' ends, 0 for a client that has closed its end.
+    Listens { waiting: Vec<u32> },
+    /// It is the listener's end of a connection; the client's end has this inode, or 0 when the client has closed it.
     Accepted { client: u32 },
 }
 
@@ -90,7 +90,7 @@ fn request() -> Vec<u8> {
     request.extend_from_slice(&(CONNECTED | LISTENING).to_ne_bytes());
     // Any inode.
     request.extend_from_slice(&[0; 4]);
-    request.extend_from_slice(&NAME_PEER_AND_QUEUE.to_ne_bytes());
+    request.extend_from_slice(&NAME_PEER_AND_PENDING.to_ne_bytes());
     // No cookie.
     request.extend_from_slice(&[0; 8]);
     request
@@ -116,20 +116,20 @@ fn read(mut datagram: &[u8], found: &mut Vec<Bound>) -> Result<bool> {
 fn entry(message: &[u8]) -> Option<Bound> {
     let listens = *message.get(2)? == LISTENS;
     let mut attributes = message.get(BODY..)?;
-    let (mut path, mut client, mut waiting) = (None, None, None);
+    let (mut path, mut client, mut waiting) = (None, None, Vec::new());
     while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
         let length = usize::from(length);
         let value = attributes.get(4..length)?;
         match kind {
             NAME => path = value.split(|byte| *byte == 0).next().filter(|path| !path.is_empty()),
             PEER => client = u32_at(value, 0),
-            QUEUE => waiting = u32_at(value, 0),
+            PENDING => waiting = value.chunks_exact(4).filter_map(|inode| u32_at(inode, 0)).collect(),
             _ => {}
         }
         attributes = attributes.get(aligned(length)..).unwrap_or_default();
     }
     let end = match listens {
-        true => End::Listens { waiting: waiting? },
+        true => End::Listens { waiting },
         false => End::Accepted { client: client? },
     };
     Some(Bound { path: PathBuf::from(OsStr::from_bytes(path?)), end })
@@ -173,11 +173,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_accepted_at_a_path_has_a_client_and_what_listens_a_queue() {
+    fn what_was_accepted_at_a_path_has_a_client_and_what_listens_those_that_wait() {
         let nine = 9_u32.to_ne_bytes();
-        let queue = [2_u32.to_ne_bytes(), 128_u32.to_ne_bytes()].concat();
+        let pending = [7_u32.to_ne_bytes(), 0_u32.to_ne_bytes()].concat();
         let datagram = [
-            message_of(LISTENS, BY_FAMILY, &[(NAME, b"/run/vm.sock\0"), (QUEUE, &queue)]),
+            message_of(LISTENS, BY_FAMILY, &[(NAME, b"/run/vm.sock\0"), (PENDING, &pending)]),
             message(BY_FAMILY, &[(NAME, b"/run/vm.sock\0"), (PEER, &nine)]),
             // A client's end has no name, an abstract one no path, one that was left no peer.
             message(BY_FAMILY, &[(PEER, &nine)]),
@@ -188,7 +188,7 @@ mod tests {
         .concat();
         let mut found = Vec::new();
         assert_eq!(read(&datagram, &mut found), Ok(false));
-        let expected = [End::Listens { waiting: 2 }, End::Accepted { client: 9 }];
+        let expected = [End::Listens { waiting: vec![7, 0] }, End::Accepted { client: 9 }];
         assert_eq!(found, expected.map(|end| Bound { path: "/run/vm.sock".into(), end }));
         assert_eq!(read(&message(DONE, &[]), &mut found), Ok(true));
         assert_eq!(read(&message(ERROR, &[]), &mut found), Err(Errno::NOTSUP));

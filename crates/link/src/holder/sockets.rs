@@ -20,16 +20,35 @@ pub struct Sockets {
 pub struct Standing {
     /// Somebody listens there.
     pub is_listening: bool,
-    /// The connections that were accepted: the inodes of the clients' ends.
+    /// The clients whose connections were accepted: the inodes of their ends.
     pub clients: Vec<u32>,
-    /// How many wait to be accepted.
-    pub waiting: u32,
+    /// The clients that wait to be accepted, by the same.
+    pub waiting: Vec<u32>,
+    /// How many connections there are, accepted or not, whose clients have closed them and the listener has not: it does
+    /// not run, or has not come to it yet.
+    pub abandoned: usize,
+}
+
+/// Where a client stands.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Accepted,
+    Waiting,
 }
 
 impl Standing {
-    /// Whether it listens, serves nobody, and nobody waits for it.
+    /// Counts a connection of the client with this inode; 0 is one that has left.
+    fn count(&mut self, client: u32, place: Place) {
+        match (client, place) {
+            (0, _) => self.abandoned = self.abandoned.saturating_add(1),
+            (client, Place::Accepted) => self.clients.push(client),
+            (client, Place::Waiting) => self.waiting.push(client),
+        }
+    }
+
+    /// Whether it listens, serves nobody, and nobody waits for it. Whoever has left does not count.
     pub fn is_free(&self) -> bool {
-        self.is_listening && self.clients.is_empty() && self.waiting == 0
+        self.is_listening && self.clients.is_empty() && self.waiting.is_empty()
     }
 }
 
@@ -50,9 +69,11 @@ impl Sockets {
             match bound.end {
                 End::Listens { waiting } => {
                     standing.is_listening = true;
-                    standing.waiting = standing.waiting.saturating_add(waiting);
+                    for client in waiting {
+                        standing.count(client, Place::Waiting);
+                    }
                 }
-                End::Accepted { client } => standing.clients.push(client),
+                End::Accepted { client } => standing.count(client, Place::Accepted),
             }
         }
         Ok(Sockets { by_path })
@@ -68,8 +89,9 @@ impl Sockets {
         let relative = self.by_path.iter().filter(|(shown, _)| shown.is_relative() && is_path(shown, path));
         for standing in named.chain(relative.map(|(_, standing)| standing)) {
             found.is_listening |= standing.is_listening;
-            found.waiting = found.waiting.saturating_add(standing.waiting);
+            found.waiting.extend_from_slice(&standing.waiting);
             found.clients.extend_from_slice(&standing.clients);
+            found.abandoned = found.abandoned.saturating_add(standing.abandoned);
         }
         found
     }

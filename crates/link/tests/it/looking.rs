@@ -16,16 +16,22 @@ async fn a_monitor_that_is_held_or_waited_for_is_not_free() {
     let first = UnixStream::connect(&path).await.unwrap();
     let standing = Sockets::look().await.unwrap().at(&path);
     assert!(standing.is_listening && !standing.is_free());
-    assert_eq!((standing.waiting, standing.clients.len()), (1, 0));
+    assert_eq!((standing.waiting.len(), standing.clients.len()), (1, 0));
 
     let (accepted, _) = listener.accept().await.unwrap();
-    let _second = UnixStream::connect(&path).await.unwrap();
+    let second = UnixStream::connect(&path).await.unwrap();
     let standing = Sockets::look().await.unwrap().at(&path);
-    assert_eq!((standing.waiting, standing.clients.len()), (1, 1));
+    assert_eq!((standing.waiting.len(), standing.clients.len()), (1, 1));
     let holders = Sockets::holders(standing.clients.clone()).await;
     assert_eq!(holders[&standing.clients[0]].pid, std::process::id());
 
-    drop((listener, accepted, first));
+    // Neither end of the listener's has noticed that its client has left.
+    drop((first, second));
+    let standing = Sockets::look().await.unwrap().at(&path);
+    assert!(standing.is_free(), "{standing:?}");
+    assert_eq!(standing.abandoned, 2);
+
+    drop((listener, accepted));
     assert!(!Sockets::look().await.unwrap().at(&path).is_listening, "nobody is behind the file any more");
 }
 

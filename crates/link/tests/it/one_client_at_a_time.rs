@@ -45,6 +45,45 @@ async fn one_that_comes_second_is_told_that_the_monitor_is_held() {
     assert!(matches!(error, ConnectError::Held { .. }), "{error:?}");
 }
 
+/// A QEMU that is stopped accepts nobody, and does not notice that a client has left.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_left_does_not_use_a_monitor_that_does_not_answer() {
+    let folder = Folder::new();
+    let path = folder.file("x.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let first = UnixStream::connect(&path).await.unwrap();
+    let _accepted = listener.accept().unwrap();
+    let target = Target::from(path.clone());
+    let error = Client::connect(&target, ConnectOptions::default()).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Held { .. }), "{error:?}");
+    drop(first);
+    // Each leaves one more that waits to be accepted.
+    for _ in 0..2 {
+        let error = Client::connect(&target, ConnectOptions::default()).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Silent { .. }), "{error:?}");
+    }
+}
+
+/// As QEMU listens: one may wait, and on Linux one more.
+#[tokio::test(start_paused = true)]
+async fn a_queue_full_of_clients_that_have_left_is_not_another_client() {
+    let folder = Folder::new();
+    let path = folder.file("x.sock");
+    let listener = tokio::net::UnixSocket::new_stream().unwrap();
+    listener.bind(&path).unwrap();
+    let _listener = listener.listen(1).unwrap();
+    let target = Target::from(path.clone());
+    let mut waiting = Vec::new();
+    while let Ok(stream) = UnixStream::connect(&path).await {
+        waiting.push(stream);
+    }
+    let error = Client::connect(&target, ConnectOptions::default()).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Held { .. }), "{error:?}");
+    drop(waiting);
+    let error = Client::connect(&target, ConnectOptions::default()).await.unwrap_err();
+    assert!(matches!(error, ConnectError::NotAccepting { .. }), "{error:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_monitor_for_many_serves_as_many() {
     let folder = Folder::new();

@@ -156,7 +156,7 @@ async fn when_the_machine_leaves_every_client_gets_the_last_event_and_then_the_e
     one.say(r#"{"execute": "quit"}{"execute": "never"}"#).await;
     shared.machine.hear().await;
     shared.machine.say("{\"return\": {}, \"id\": 2}\r\n{\"event\": \"SHUTDOWN\"}\r\n").await;
-    let path = shared.share.path().to_owned();
+    let path = shared.share.path().get();
     drop(std::mem::replace(&mut shared.machine, Raw::new(tokio::io::duplex(1).0)));
     one.expect(r#"{"return": {}}"#).await;
     for client in [&mut one, &mut two] {
@@ -165,6 +165,26 @@ async fn when_the_machine_leaves_every_client_gets_the_last_event_and_then_the_e
     }
     assert_eq!(shared.share.ended().await.to_string(), "the peer closed the connection");
     assert!(!path.exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_monitor_moves_to_a_free_path_and_its_clients_stay() {
+    let shared = shared().await;
+    let mut client = shared.enter().await;
+    let path = shared.share.path();
+    let (before, taken) = (path.get(), path.get().with_extension("taken"));
+    let after = before.with_extension("moved");
+    std::fs::write(&taken, "").unwrap();
+    assert_eq!(path.move_to(&taken).unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+    path.move_to(&after).unwrap();
+    assert!(!before.exists() && shared.share.path().get() == after);
+    shared.enter().await;
+    client.say(r#"{"execute": "x-no"}"#).await;
+    assert!(client.hear().await.contains("error"));
+    path.remove();
+    assert!(!after.exists() && path.move_to(&before).is_err());
+    drop(shared);
+    assert!(taken.exists(), "what is another's is left alone");
 }
 
 #[tokio::test(start_paused = true)]

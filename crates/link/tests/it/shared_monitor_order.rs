@@ -108,7 +108,7 @@ async fn where_oob_was_not_negotiated_it_is_not_offered() {
     let gate = std::sync::Arc::new(crate::support::Open::default());
     let budget = Budget::new(1 << 20, 10);
     let share = qev_link::Share::start(&client, &folder.file("s"), qev_link::Access::default(), gate, budget).unwrap();
-    let stream = tokio::net::UnixStream::connect(share.path()).await.unwrap();
+    let stream = tokio::net::UnixStream::connect(share.path().get()).await.unwrap();
     let mut raw = crate::support::Raw::new(stream);
     assert!(raw.hear().await.ends_with(r#""capabilities": []}}"#));
 }

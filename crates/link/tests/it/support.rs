@@ -231,7 +231,7 @@ impl<M> Shared<M> {
 
     /// One more client, which has not said anything.
     pub(crate) async fn connect(&self) -> Raw<tokio::net::UnixStream> {
-        Raw::new(tokio::net::UnixStream::connect(self.share.path()).await.unwrap())
+        Raw::new(tokio::net::UnixStream::connect(self.share.path().get()).await.unwrap())
     }
 
     /// One more client that has negotiated.

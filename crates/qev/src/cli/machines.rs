@@ -98,7 +98,7 @@ async fn machines(state_dir: &Path) -> Result<Vec<MachineStatus>, Failure> {
     for problem in known.problems {
         tell(&format!("some machines may be missing: {}", in_words(&problem)));
     }
-    Ok(known.absences.into_iter().map(absence::Absence::into_status_without_a_daemon).collect())
+    Ok(absence::standing(&known.absences).into_iter().map(absence::Absence::into_status_without_a_daemon).collect())
 }
 
 /// What a QEMU could be attached to: the daemon's sockets that machines dialled, else where a daemon listens by default.

@@ -66,7 +66,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let budget = Budget::new(MEMORY, CLIENTS);
     let started = Share::start(&client, &args.qmp, access, gate, budget);
     let mut share = started.map_err(|error| Failure::new(Exit::Failed, error))?;
-    tell(&format!("sharing {} at {}: {}", args.target, share.path().display(), args.allow.name()));
+    tell(&format!("sharing {} at {}: {}", args.target, share.path().get().display(), args.allow.name()));
     tokio::select! {
         reason = share.ended() => {
             tell(&format!("{}: {reason}", args.target));

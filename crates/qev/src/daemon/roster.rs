@@ -24,8 +24,10 @@ struct Machines {
     here: BTreeMap<String, MachineStatus>,
     /// Where those are lent that are there, and what counts their clients.
     lent: BTreeMap<String, (Arc<str>, ClientCount)>,
-    /// Those that are gone, by identity.
+    /// Those that are gone, or silent where no monitor is known to be dialled, by identity.
     gone: BTreeMap<Arc<str>, MachineStatus>,
+    /// Further paths of monitors that are attached: each, and the place under which its monitor is.
+    other_paths: BTreeMap<String, String>,
 }
 
 /// What is known of one machine (one session of it, when two live ones claim the same identity).
@@ -105,6 +107,11 @@ impl MachineStatus {
         }
     }
 
+    /// Whether it is one of these sessions.
+    fn is_of_any(&self, sessions: &BTreeSet<Arc<str>>) -> bool {
+        self.session.as_ref().is_some_and(|session| sessions.contains(session))
+    }
+
     /// What two sessions of one machine have in common.
     fn identity(&self) -> &Arc<str> {
         self.machine_id.as_ref().unwrap_or(&self.machine)
@@ -158,6 +165,15 @@ impl Roster {
         machines.lent.remove(key);
     }
 
+    /// The monitor at `place` is at this path, too; or is at it no longer.
+    pub(crate) fn also_at(&self, path: &str, place: Option<&str>) {
+        let mut machines = self.lock();
+        match place {
+            Some(place) => machines.other_paths.insert(path.to_owned(), place.to_owned()),
+            None => machines.other_paths.remove(path),
+        };
+    }
+
     /// A machine is gone, since then and for this reason.
     pub(crate) fn gone(&self, key: &str, since: Timestamp, reason: String) {
         let mut machines = self.lock();
@@ -167,19 +183,21 @@ impl Roster {
         machines.keep_gone(status);
     }
 
-    /// These were gone before this daemon began, as the journal has it; but for those that are there already.
+    /// These were gone before this daemon began, as the journal has it, or are silent; but for those that are there already.
     pub(crate) fn were_gone(&self, gone: impl IntoIterator<Item = MachineStatus>) {
         let mut machines = self.lock();
         let attached = machines.here.values().filter(|here| here.state == "attached");
-        let known: BTreeSet<_> = attached.chain(machines.gone.values()).map(|one| Arc::clone(one.identity())).collect();
+        let gone_already = machines.gone.values().filter(|gone| gone.state == "gone");
+        let known: BTreeSet<_> = attached.chain(gone_already).map(|one| Arc::clone(one.identity())).collect();
         for status in gone.into_iter().filter(|status| !known.contains(status.identity())) {
             machines.keep_gone(status);
         }
     }
 
     /// All of them, by name. One that is gone is left out while another session of it is there, or where a row tells what
-    /// stands in its place; and that row, when it only says that nobody is there. Where two that are there claim one
-    /// identity, or two machines have one name, each says so.
+    /// stands in its place; and that row, when it only says that nobody is there. A path at which an attached process does
+    /// not answer is left out: the process has another monitor. Where two that are there claim one identity, or two machines
+    /// have one name, each says so.
     pub(crate) fn snapshot(&self) -> Vec<MachineStatus> {
         let machines = self.lock();
         let here = machines.here.iter().map(|(key, status)| {
@@ -188,6 +206,12 @@ impl Roster {
             MachineStatus { share, ..status.clone() }
         });
         let mut all: Vec<_> = here.collect();
+        let attached: BTreeSet<Arc<str>> = all
+            .iter()
+            .filter(|status| status.state == "attached")
+            .filter_map(|status| status.session.clone())
+            .collect();
+        all.retain(|status| status.state == "attached" || !status.is_of_any(&attached));
         let (mut identities, mut names) = (BTreeMap::new(), BTreeMap::new());
         for status in all.iter().filter(|status| status.state == "attached") {
             *identities.entry(Arc::clone(status.identity())).or_insert(0_usize) += 1;
@@ -195,23 +219,31 @@ impl Roster {
         }
         let several = |counts: &BTreeMap<Arc<str>, usize>, name: &str| counts.get(name).is_some_and(|n| *n > 1);
         for status in all.iter_mut().filter(|status| status.state == "attached") {
-            let note = if several(&identities, status.identity()) {
-                "another session claims to be this machine: it migrates, or one of them lies"
+            let paths = machines.other_paths.iter().filter(|(_, place)| **place == status.place);
+            let paths = paths.map(|(path, _)| format!("{path} is this monitor too: attached as {}", status.machine));
+            let others = if several(&identities, status.identity()) {
+                Some("two processes use this name: a migration is in progress, or one of them is misconfigured")
             } else if several(&names, &status.machine) {
-                "another machine has this name"
+                Some("another machine has this name")
             } else {
-                continue;
+                None
             };
-            let other = status.note.take().map(|other| format!("{other}; ")).unwrap_or_default();
-            status.note = Some(other + note);
+            let notes: Vec<_> = status.note.take().into_iter().chain(paths).chain(others.map(str::to_owned)).collect();
+            status.note = (!notes.is_empty()).then(|| notes.join("; "));
         }
         let rows: BTreeMap<Arc<str>, (String, &str)> = all
             .iter()
-            .filter(|status| status.session.is_none() && status.state != "attached")
+            .filter(|status| status.state != "attached")
             .map(|status| (Arc::clone(&status.machine), (status.place.clone(), status.state)))
             .collect();
+        let silent: BTreeSet<Arc<str>> = all
+            .iter()
+            .filter(|status| status.state != "attached")
+            .filter_map(|status| status.session.clone())
+            .collect();
         let mut told = BTreeSet::new();
-        let gone = machines.gone.values().filter(|gone| !identities.contains_key(gone.identity()));
+        let is_absent = |gone: &&MachineStatus| !identities.contains_key(gone.identity()) && !gone.is_of_any(&silent);
+        let gone = machines.gone.values().filter(is_absent);
         let gone = gone.filter(|gone| {
             let row = rows.get(&gone.machine).filter(|(place, _)| gone.place.is_empty() || *place == gone.place);
             let is_told = row.is_none_or(|(_, state)| *state == "gone");
@@ -221,7 +253,7 @@ impl Roster {
             is_told
         });
         let gone: Vec<_> = gone.cloned().collect();
-        all.retain(|status| status.session.is_some() || status.state != "gone" || !told.contains(&status.machine));
+        all.retain(|status| status.state != "gone" || !told.contains(&status.machine));
         all.extend(gone);
         all.sort_by(|one, other| (&one.machine, &one.session).cmp(&(&other.machine, &other.session)));
         all
@@ -277,7 +309,7 @@ mod tests {
     #[test]
     fn two_sessions_of_one_machine_are_shown_as_two_and_so_are_two_machines_of_one_name() {
         let roster = Roster::default();
-        let lies = "another session claims to be this machine: it migrates, or one of them lies";
+        let lies = "two processes use this name: a migration is in progress, or one of them is misconfigured";
         let named = "another machine has this name";
         let first = put(&roster, status("web1", Some("u1"), "pid-1@1"));
         put(&roster, status("web1", Some("u1"), "pid-2@2"));
@@ -347,6 +379,42 @@ mod tests {
         show("/other/web1.qmp", "gone", "nobody listens there");
         roster.remove("/vm/web1.qmp");
         check(&roster, &[("web1", "", "gone", "nobody listens there"), ("web1", "pid-1@1", "gone", "killed")]);
+    }
+
+    #[test]
+    fn a_process_that_does_not_answer_is_one_row_whatever_is_known_of_it() {
+        let roster = Roster::default();
+        let since = Timestamp { seconds: 3, microseconds: 0 };
+        let at_path = |state| MachineStatus {
+            session: Some("pid-1@1".into()),
+            ..MachineStatus::not_attached("web1", state, since, "/vm/1.qmp".to_owned(), "it does not answer".to_owned())
+        };
+        let of_journal = MachineStatus { place: String::new(), note: Some("silent".to_owned()), ..at_path("silent") };
+        roster.were_gone([of_journal.clone()]);
+        check(&roster, &[("web1", "pid-1@1", "silent", "silent")]);
+        roster.show("/vm/1.qmp", at_path("silent"));
+        check(&roster, &[("web1", "pid-1@1", "silent", "it does not answer")]);
+        // It dials in: it is attached by another monitor.
+        let key = put(&roster, status("web1", None, "pid-1@1"));
+        check(&roster, &[("web1", "pid-1@1", "attached", "")]);
+        roster.gone(&key, since, "killed".to_owned());
+        roster.remove("/vm/1.qmp");
+        check(&roster, &[("web1", "pid-1@1", "gone", "killed")]);
+        // One that is silent ends.
+        let roster = Roster::default();
+        roster.were_gone([of_journal.clone()]);
+        roster.were_gone([MachineStatus { state: "gone", note: Some("it ended".to_owned()), ..of_journal }]);
+        check(&roster, &[("web1", "pid-1@1", "gone", "it ended")]);
+    }
+
+    #[test]
+    fn a_second_path_of_a_monitor_is_said_beside_the_first() {
+        let roster = Roster::default();
+        put(&roster, MachineStatus { place: "/vm/1.qmp".to_owned(), ..status("web1", None, "pid-1@1") });
+        roster.also_at("/srv/x.qmp", Some("/vm/1.qmp"));
+        check(&roster, &[("web1", "pid-1@1", "attached", "/srv/x.qmp is this monitor too: attached as web1")]);
+        roster.also_at("/srv/x.qmp", None);
+        check(&roster, &[("web1", "pid-1@1", "attached", "")]);
     }
 
     #[test]

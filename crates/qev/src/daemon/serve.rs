@@ -14,6 +14,8 @@ use super::discover::{self, Ours};
 use super::handover::Handover;
 use super::recorder::{Recorder, in_words};
 use super::roster::Roster;
+use super::session_id::ProcessState;
+use super::sessions::Sessions;
 use super::share::Shares;
 use super::source::dial_out::{self, Dial};
 use super::source::paths::{NotPaths, Paths};
@@ -30,9 +32,7 @@ use crate::printer::now;
 use crate::signals::{self, Signals};
 use qev_journal::{Journal, Options, Reader};
 use qev_link::{Access, DialIn, Target};
-use qev_record::Record;
 use qev_record::plain::Plain;
-use qev_record::record::Gap;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -91,6 +91,7 @@ pub(crate) async fn serve(config: Config) -> Result<Exit, Failure> {
         recorder,
         roster,
         absences: Absences::default(),
+        sessions: Sessions::default(),
         log: Arc::clone(&log),
         descriptors,
         handover: handover.clone(),
@@ -283,8 +284,8 @@ async fn remember(reader: Reader, daemon: Daemon) {
             for problem in problems {
                 tell(&format!("some machines that were attached before may be unknown: {}", in_words(&problem)));
             }
-            let gone = known.iter().filter(|absence| !absence.unsaid).cloned();
-            daemon.roster.were_gone(gone.map(Absence::into_gone));
+            let gone = absence::standing(&known).into_iter().filter(|absence| !absence.unsaid);
+            daemon.roster.were_gone(gone.map(Absence::into_not_back));
             daemon.absences.learn(known);
         }
         Ok(Err(error)) => {
@@ -300,18 +301,26 @@ async fn remember(reader: Reader, daemon: Daemon) {
         () = tokio::time::sleep(BACK_WITHIN) => {}
     }
     let time = now();
-    for absence in daemon.absences.not_back(time) {
-        let (host, machine) = (Arc::clone(&daemon.host), Arc::clone(&absence.identity.machine));
-        let gap = Gap { from: Some(absence.since), until: Some(time), ..Gap::default() };
-        let gap = Record::gap(Arc::clone(&host), Arc::clone(&machine), time, gap, "qev was not running");
-        let detached = Record::detached(host, machine, time, absence::NOT_BACK);
+    let not_back = daemon.absences.not_back(time);
+    for absence in &not_back {
         let outbox = daemon.recorder.outbox();
-        for mut record in [gap, detached] {
-            record.machine_id.clone_from(&absence.identity.machine_id);
-            record.session.clone_from(&absence.session);
+        for record in absence.records(&daemon.host, time) {
             outbox.put(record).await;
         }
-        daemon.roster.were_gone([Absence { since: time, ..absence }.into_gone()]);
+        daemon.roster.were_gone([Absence { since: time, ..absence.clone() }.into_not_back()]);
+    }
+    // Those whose processes are there are not gone yet.
+    let has_ended = |absence: &Absence| absence.process_state().is_none_or(|state| state == ProcessState::Ended);
+    let mut silent: Vec<_> = not_back.into_iter().filter(|absence| !has_ended(absence)).collect();
+    while !silent.is_empty() {
+        tokio::select! {
+            () = stopping.wait() => return,
+            () = tokio::time::sleep(STATUS_EVERY) => {}
+        }
+        silent.retain(|absence| !daemon.absences.is_over(absence));
+        for ended in silent.extract_if(.., |absence| has_ended(absence)) {
+            daemon.roster.were_gone([Absence { since: now(), ..ended }.into_not_back()]);
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! The subscription is there only while a client is; the machine's own records never wait for one.
 
 mod audit;
+mod names;
 pub(crate) mod policy;
 mod read_list;
 
@@ -18,8 +19,9 @@ use super::descriptors::{DescriptorPermit, DescriptorUse, Descriptors};
 use super::places_per_user::{Place, PlacesPerUser, TrustedUsers};
 use crate::config::{Share as Config, group};
 use crate::log_limiter::{LogKind, LogLimiter, Origin};
+use names::{Name, Named, Names};
 use policy::{Permit, Ruled};
-use qev_link::share::{Admission, Audited, Budget, ClientCount, Gate, Notice};
+use qev_link::share::{Admission, Audited, Budget, Gate, Notice};
 use qev_link::{Access, Client, Peer, Share, StartError};
 use qev_record::filter::Glob;
 use qev_record::plain;
@@ -40,6 +42,7 @@ const LONGEST_NAME: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Shares {
     config: Config,
+    names: Arc<Names>,
     rules: Vec<Rule>,
     budget: Arc<Budget>,
     log: Arc<LogLimiter>,
@@ -70,7 +73,7 @@ pub(crate) struct Who {
 
 /// A monitor that is lent, and its place; or why it is not. When this is dropped the socket is gone, at once.
 #[derive(Debug)]
-pub(crate) struct Lent(Result<(Share, Taken), NotLent>);
+pub(crate) struct Lent(Result<(Share, Name, Taken), NotLent>);
 
 /// What a shared monitor takes: a place among those of its machine's user, and the descriptor of its socket.
 #[derive(Debug)]
@@ -103,6 +106,7 @@ impl Shares {
         let monitors = descriptors.most(DescriptorUse::SharedMonitor);
         Shares {
             rules: rules.collect(),
+            names: Names::new(config.dir.clone()),
             config,
             budget: Budget::new(MEMORY, clients),
             log,
@@ -127,8 +131,9 @@ impl Shares {
         }
     }
 
-    /// Shares a machine's monitor, if monitors are. What is in the way is told; the machine is held all the same.
-    pub(crate) fn lend(&self, client: &Client, who: &Who, daemon: &Daemon) -> Lent {
+    /// Shares a machine's monitor, if monitors are. The row of the roster with this key says where. What is in the way is
+    /// told; the machine is held all the same.
+    pub(crate) fn lend(&self, client: &Client, who: &Who, key: &str, daemon: &Daemon) -> Lent {
         if !self.config.enabled {
             return Lent(Err(NotLent::Off));
         }
@@ -152,7 +157,13 @@ impl Shares {
             audit
         });
         match self.start(client, who, audit) {
-            Ok(share) => Lent(Ok((share, taken))),
+            Ok(share) => {
+                let (path, clients, roster) = (share.path(), share.clients(), daemon.roster.clone());
+                roster.lent(key, path.get().to_string_lossy().into(), clients.clone());
+                let named = Named { path, clients, roster, key: key.to_owned() };
+                let name = self.names.take(&format!("{}.qmp", file_name(&who.machine)), named);
+                Lent(Ok((share, name, taken)))
+            }
             Err(error) => {
                 let why = std::error::Error::source(&error).map_or(String::new(), |why| format!(": {why}"));
                 let why = format!("{error}{why}");
@@ -215,12 +226,6 @@ impl Shares {
 }
 
 impl Lent {
-    /// Where it is lent, and what counts its clients; nothing when it is not.
-    pub(crate) fn at(&self) -> Option<(Arc<str>, ClientCount)> {
-        let (share, _) = self.0.as_ref().ok()?;
-        Some((share.path().to_string_lossy().into(), share.clients()))
-    }
-
     /// What is in the way of lending it, when something is.
     pub(crate) fn why_not(&self) -> Option<&str> {
         match &self.0 {
@@ -231,7 +236,8 @@ impl Lent {
 
     /// The machine has left: its clients get what they still have to get, and nobody waits for them.
     pub(crate) fn end(self) {
-        if let Ok((mut share, taken)) = self.0 {
+        if let Ok((mut share, name, taken)) = self.0 {
+            drop(name);
             tokio::spawn(async move {
                 share.ended().await;
                 drop(taken);

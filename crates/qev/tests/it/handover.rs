@@ -123,16 +123,16 @@ impl Manager<'_> {
 }
 
 /// A machine that says what the test wants, byte by byte.
-struct Scripted(Raw);
+pub(crate) struct Scripted(Raw);
 
 impl Scripted {
-    fn dial(scratch: &Scratch) -> Scripted {
+    pub(crate) fn dial(scratch: &Scratch) -> Scripted {
         let mut raw = Raw::new(UnixStream::connect(scratch.path("a.sock")).unwrap());
         raw.send(GREETING);
         Scripted(raw)
     }
 
-    fn say(&mut self, bytes: &str) {
+    pub(crate) fn say(&mut self, bytes: &str) {
         self.0.0.get_mut().write_all(bytes.as_bytes()).unwrap();
     }
 
@@ -145,7 +145,7 @@ impl Scripted {
     }
 
     /// The negotiation and what is asked on attach.
-    fn answer_everything(&mut self, questions: usize) {
+    pub(crate) fn answer_everything(&mut self, questions: usize) {
         for _ in 0..questions {
             let line = self.0.line();
             self.answer(&line);
@@ -157,10 +157,10 @@ const GREETING: &str = concat!(
     r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}}"#,
     "\r\n"
 );
-const NEGOTIATION: usize = 1;
-const QUESTIONS: usize = 6;
+pub(crate) const NEGOTIATION: usize = 1;
+pub(crate) const QUESTIONS: usize = 6;
 
-fn names(records: &[Record]) -> Vec<String> {
+pub(crate) fn names(records: &[Record]) -> Vec<String> {
     let name = |record: &Record| match &record.event {
         Some(event) => event.to_string(),
         None => record.kind.to_string(),
@@ -241,7 +241,8 @@ fn when_the_manager_kept_nothing_the_next_daemon_says_that_it_let_go() {
     let gap = history.kind(&Kind::Gap, "raw1");
     let detached = history.kind(&Kind::Detached, "raw1");
     assert!(gap.from < gap.until && gap.session == detached.session, "{gap:?}");
-    assert_eq!(&*detached.summary, "detached: it did not come back after qev was started again");
+    let reason = "detached: it did not come back after qev was started again; its process still runs";
+    assert_eq!(&*detached.summary, reason);
     manager.stop();
     assert_eq!(names(&History::of(&scratch).new_records()), ["attached", "state", "gap", "detached"]);
 }

@@ -20,7 +20,7 @@ pub(crate) fn text(json: &Json, member: &str) -> String {
 }
 
 /// Asks until a machine is in this state.
-fn until(scratch: &Scratch, name: &str, state: &str) -> Json {
+pub(crate) fn until(scratch: &Scratch, name: &str, state: &str) -> Json {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let machines = machines(scratch, &[]);

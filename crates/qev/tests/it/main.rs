@@ -38,6 +38,7 @@ mod scenario;
 mod send;
 mod serve;
 mod serve_under_load;
+mod sessions;
 mod share;
 mod share_bounds;
 mod simulate;

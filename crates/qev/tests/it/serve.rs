@@ -153,25 +153,39 @@ fn two_sessions_that_claim_one_uuid_are_two() {
 }
 
 #[test]
-fn one_that_comes_back_has_a_gap_before_it_whether_it_was_away_or_the_daemon_was() {
+fn one_that_comes_back_has_a_gap_before_it_and_a_process_that_did_not_exist_has_none() {
     let scratch = Scratch::new();
     let daemon = Daemon::start(&scratch, &[]);
     let mut history = History::of(&scratch);
     let first = dialling(&scratch, "web1", &[]);
     history.kind(&Kind::State, "web1");
     drop(first);
-    let detached = history.kind(&Kind::Detached, "web1");
+    history.kind(&Kind::Detached, "web1");
     let web1 = dialling(&scratch, "web1", &[]);
-    let gap = history.kind(&Kind::Gap, "web1");
-    assert_eq!((gap.from, gap.session.as_deref()), (Some(detached.received), Some(&*session(&web1))));
-    assert_eq!(history.kind(&Kind::Attached, "web1").received, gap.until.unwrap());
+    let attached = history.kind(&Kind::Attached, "web1");
+    assert_eq!(attached.session.as_deref(), Some(&*session(&web1)));
+    let all = History::of(&scratch).new_records();
+    assert!(all.iter().all(|record| record.kind != Kind::Gap), "{all:?}");
 
     // Told to stop.
     daemon.stop();
     let detached = history.kind(&Kind::Detached, "web1");
     let daemon = Daemon::start(&scratch, &[]);
     let gap = history.kind(&Kind::Gap, "web1");
-    assert_eq!(gap.from, Some(detached.received));
+    assert_eq!((gap.from, gap.session.as_deref()), (Some(detached.received), Some(&*session(&web1))));
+    assert_eq!(history.kind(&Kind::Attached, "web1").received, gap.until.unwrap());
+    history.kind(&Kind::State, "web1");
+
+    // Another process that runs before the next daemon does: what it said since its start is missing, and nothing before.
+    daemon.stop();
+    let detached = history.kind(&Kind::Detached, "web1");
+    drop(web1);
+    let web1 = dialling(&scratch, "web1", &[]);
+    let session_of_web1 = session(&web1);
+    let daemon = Daemon::start(&scratch, &[]);
+    let gap = history.kind(&Kind::Gap, "web1");
+    assert_eq!(gap.session.as_deref(), Some(&*session_of_web1));
+    assert!(gap.from.unwrap() > detached.received && gap.from < gap.until, "{detached:?} {gap:?}");
     history.kind(&Kind::State, "web1");
 
     // Killed: nobody said that it was let go.

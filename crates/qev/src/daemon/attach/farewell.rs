@@ -10,17 +10,23 @@ use qev_record::Severity;
 pub(super) struct Farewell {
     pub(super) reason: String,
     pub(super) severity: Severity,
+    /// Its process has ended, as far as is known: nothing more can be missed of it.
+    pub(super) has_ended: bool,
 }
 
 impl Farewell {
     /// It is we who leave.
     pub(super) fn stopped() -> Farewell {
-        Farewell { reason: "qev was stopped".to_owned(), severity: Severity::Notice }
+        Farewell { reason: "qev was stopped".to_owned(), severity: Severity::Notice, has_ended: false }
     }
 
     /// What follows from how the connection ended, what became of the process, and why the machine said it shuts down, if
     /// it did.
     pub(super) fn of(end: &EndReason, fate: Option<(u32, Fate)>, shut_down: Option<&str>) -> Farewell {
+        let has_ended = match fate {
+            Some((_, fate)) => fate != Fate::Running,
+            None => shut_down.is_some(),
+        };
         let (severity, reason) = match (fate, shut_down) {
             (None, Some(why)) => (Severity::Notice, format!("the machine shut down ({why})")),
             // What became of the machine nobody can know.
@@ -44,7 +50,7 @@ impl Farewell {
                 (Severity::Warning, format!("process {pid} {fate}, without a shutdown"))
             }
         };
-        Farewell { reason, severity }
+        Farewell { reason, severity, has_ended }
     }
 }
 
@@ -63,6 +69,22 @@ mod tests {
     fn check(fate: Option<Fate>, shut_down: Option<&str>, severity: Severity, reason: &str) {
         let farewell = Farewell::of(&EndReason::EndOfFile, fate.map(|fate| (7, fate)), shut_down);
         assert_eq!((farewell.severity, &*farewell.reason), (severity, reason));
+    }
+
+    #[test]
+    fn a_machine_has_ended_when_its_process_has_or_it_said_so_and_no_process_is_known() {
+        let quit = Some("host-qmp-quit");
+        for (fate, shut_down, expected) in [
+            (Some(Fate::Killed(9)), None, true),
+            (Some(Fate::Gone), quit, true),
+            (Some(Fate::Running), None, false),
+            (Some(Fate::Running), quit, false),
+            (None, quit, true),
+            (None, None, false),
+        ] {
+            let farewell = Farewell::of(&EndReason::EndOfFile, fate.map(|fate| (7, fate)), shut_down);
+            assert_eq!(farewell.has_ended, expected, "{fate:?} {shut_down:?}");
+        }
     }
 
     #[test]

@@ -72,14 +72,22 @@ fn place_of(caller: &Caller, places: &PlacesPerUser, socket: &str, daemon: &Daem
 async fn take(caller: Caller, socket: &str, daemon: &Daemon) {
     let uid = caller.peer().uid;
     let mut stopping = daemon.stopping();
+    let announced = daemon.sessions.announce(caller.peer());
     let connected = tokio::select! {
         () = stopping.wait() => return,
         connected = caller.connect(attach::options(daemon)) => connected,
     };
     match connected {
         Ok((client, events)) => {
-            let monitor =
-                Negotiated { client, events, way: "dial-in", place: socket.to_owned(), path: None, configured: None };
+            let monitor = Negotiated {
+                client,
+                events,
+                way: "dial-in",
+                place: socket.to_owned(),
+                path: None,
+                configured: None,
+                announced,
+            };
             attach::hold(monitor, daemon).await;
         }
         Err(error) => daemon.log.log(Origin::User(uid), LogKind::UnusableDialIn, &error.to_string()),

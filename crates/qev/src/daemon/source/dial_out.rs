@@ -10,24 +10,29 @@
 //! ```
 //!
 //! A monitor serves one client. Who connects to one that is held hears nothing, and gets it when the other leaves: so we
-//! look first, and what is held or waited for is left alone. The sockets that managers of virtual machines own are left
+//! look first, and what is held or waited for is left alone. A client that has left does not count, though a QEMU that is
+//! stopped has not noticed; and of several paths to one monitor one is connected to. The sockets that managers of virtual machines own are left
 //! alone, free or not, unless the configuration names them in full: the manager connects to them now and then.
 
 use super::folders::Folders;
 use super::paths::Paths;
 use crate::backoff::Backoff;
 use crate::daemon::Daemon;
+use crate::daemon::absence::silent_note;
 use crate::daemon::attach::{self, Negotiated};
 use crate::daemon::descriptors::{DescriptorUse, no_descriptors};
 use crate::daemon::handover::TakenBack;
 use crate::daemon::managers;
 use crate::daemon::roster::MachineStatus;
+use crate::daemon::session_id::{ProcessState, SessionId};
+use crate::daemon::sessions::Announced;
 use crate::log_limiter::{LogKind, Origin};
 use crate::printer::now;
 use qev_link::{Client, ConnectError, Sockets, Standing, Target};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -54,6 +59,8 @@ pub(crate) struct Dial {
 struct Over {
     path: PathBuf,
     how: Result<Duration, ConnectError>,
+    /// Which process listens there, when that could be seen.
+    session: Option<Arc<str>>,
 }
 
 /// Connects to what there is, and goes on with what the last daemon had, until the daemon is stopped.
@@ -95,6 +102,8 @@ struct Known {
     in_full: bool,
     phase: Phase,
     backoff: Backoff,
+    /// Which process listened there when it was last connected to.
+    session: Option<Arc<str>>,
     /// Nobody listened there when it was last tried.
     absent: bool,
 }
@@ -164,6 +173,7 @@ impl Table {
                     in_full,
                     phase: Phase::Waits(now),
                     backoff: Backoff::default(),
+                    session: None,
                     absent: true,
                 });
                 // Who is named in full is meant, whatever pattern matches it too.
@@ -176,6 +186,7 @@ impl Table {
             let keep = there.contains(path) || matches!(known.phase, Phase::Taken);
             if !keep {
                 self.daemon.roster.remove(&key(path));
+                self.daemon.roster.also_at(&path.display().to_string(), None);
             }
             keep
         });
@@ -183,8 +194,18 @@ impl Table {
 
     async fn take(&mut self, due: Vec<PathBuf>, sockets: &Sockets) {
         let mut held: Vec<(PathBuf, Standing)> = Vec::new();
+        let taken = self.known.iter().filter(|(_, known)| matches!(known.phase, Phase::Taken));
+        let mut taken: HashMap<_, _> = taken.filter_map(|(path, _)| Some((file(path)?, path.clone()))).collect();
         for path in due {
-            let Some(known) = self.known.get(&path) else { continue };
+            let Some(known) = self.known.get_mut(&path) else { continue };
+            let this_file = file(&path);
+            let other = this_file.and_then(|file| taken.get(&file));
+            self.daemon.roster.also_at(&path.display().to_string(), other.and_then(|other| other.to_str()));
+            if other.is_some() {
+                known.phase = Phase::Waits(Instant::now() + RESCAN);
+                self.daemon.roster.remove(&key(&path));
+                continue;
+            }
             if let Some(manager) = managers::owner_of(&path).filter(|_| !known.in_full) {
                 self.leave(
                     &path,
@@ -196,9 +217,15 @@ impl Table {
             let standing = sockets.at(&path);
             if standing.is_listening && !standing.is_free() {
                 held.push((path, standing));
+            } else if standing.is_listening
+                && let Some(note) = known.stopped()
+            {
+                // It would not be accepted, and one more would wait.
+                self.leave(&path, "silent", note);
             } else {
                 // Where nobody listens, connecting says so in words.
-                self.connect(path);
+                self.connect(path.clone());
+                taken.extend(this_file.map(|file| (file, path)));
             }
         }
         let clients = held.iter().flat_map(|(_, standing)| standing.clients.iter().copied()).collect();
@@ -207,6 +234,7 @@ impl Table {
             let holder = standing.clients.iter().find_map(|client| holders.get(client));
             let note = match (standing.clients.is_empty(), holder) {
                 (true, _) => "another client waits for it".to_owned(),
+                (false, Some(holder)) if holder.pid == std::process::id() => "this qev has it attached".to_owned(),
                 (false, Some(holder)) => format!("held by {holder}"),
                 (false, None) => "held by another client".to_owned(),
             };
@@ -219,7 +247,7 @@ impl Table {
         if let Some(known) = self.known.get_mut(path) {
             known.phase = Phase::Waits(Instant::now() + RESCAN);
             known.absent = false;
-            show(&self.daemon, path, known.name.as_deref(), state, note);
+            known.show(&self.daemon, path, state, note);
         }
     }
 
@@ -233,6 +261,7 @@ impl Table {
                 name,
                 phase: Phase::Taken,
                 backoff: Backoff::default(),
+                session: None,
                 absent: false,
             };
             self.known.insert(path.clone(), known);
@@ -240,7 +269,7 @@ impl Table {
             tokio::spawn(async move {
                 attach::go_on(back, &daemon).await;
                 // The daemon may have been stopped.
-                let _ = over.send(Over { path, how: Ok(since.elapsed()) }).await;
+                let _ = over.send(Over { path, how: Ok(since.elapsed()), session: None }).await;
             });
         }
     }
@@ -250,16 +279,19 @@ impl Table {
         known.phase = Phase::Taken;
         let (daemon, over, configured) = (self.daemon.clone(), self.over.clone(), known.name.clone());
         tokio::spawn(async move {
-            let how = connect(&path, configured, &daemon).await;
+            let mut announced = daemon.sessions.announce_session(None);
+            let how = connect(&path, configured, &mut announced, &daemon).await;
+            let session = announced.session();
             // The daemon may have been stopped.
-            let _ = over.send(Over { path, how }).await;
+            let _ = over.send(Over { path, how, session }).await;
         });
     }
 
     /// A machine's task is over.
     fn over(&mut self, over: Over) {
-        let Over { path, how } = over;
+        let Over { path, how, session } = over;
         let Some(known) = self.known.get_mut(&path) else { return };
+        known.session = session;
         match how {
             Ok(lasted) => {
                 known.absent = true;
@@ -279,7 +311,8 @@ impl Table {
                         | ConnectError::NotASocket { .. }
                         | ConnectError::NegotiationRefused { .. }
                 );
-                show(&self.daemon, &path, known.name.as_deref(), state, error.to_string());
+                let why = known.stopped().filter(|_| state == "silent").unwrap_or_else(|| error.to_string());
+                known.show(&self.daemon, &path, state, why);
                 if let (true, Ok(file)) = (useless, std::fs::metadata(&path)) {
                     known.phase = Phase::Useless { device: file.dev(), inode: file.ino() };
                     return;
@@ -302,6 +335,29 @@ impl Table {
 }
 
 impl Known {
+    /// What is to be said when the process that listens there is stopped.
+    fn stopped(&self) -> Option<String> {
+        let id: SessionId = self.session.as_deref()?.parse().ok()?;
+        let state = id.state();
+        (state == ProcessState::Stopped).then(|| silent_note(Some(id.pid), state))
+    }
+
+    /// Shows a path that is not attached, and why. Since when, is since it was first so. A machine that was attached before
+    /// is known by its process.
+    fn show(&self, daemon: &Daemon, path: &Path, state: &'static str, note: String) {
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let machine = self.name.clone().unwrap_or(stem);
+        let mut status = MachineStatus::not_attached(&machine, state, now(), path.display().to_string(), note);
+        if let Some(session) = self.session.as_ref().filter(|_| state == "silent") {
+            status.pid = session.parse().ok().map(|id: SessionId| id.pid);
+            status.session = Some(Arc::clone(session));
+            if let Some(identity) = daemon.absences.identity_of(session) {
+                (status.machine, status.machine_id) = (identity.machine, identity.machine_id);
+            }
+        }
+        daemon.roster.show(&key(path), status);
+    }
+
     fn is_due(&self, path: &Path, now: Instant) -> bool {
         match self.phase {
             Phase::Waits(until) => until <= now,
@@ -314,15 +370,21 @@ impl Known {
 }
 
 /// One machine, from connecting to its end: how long it lasted.
-async fn connect(path: &Path, configured: Option<String>, daemon: &Daemon) -> Result<Duration, ConnectError> {
+async fn connect(
+    path: &Path,
+    configured: Option<String>,
+    announced: &mut Announced,
+    daemon: &Daemon,
+) -> Result<Duration, ConnectError> {
     let mut stopping = daemon.stopping();
     let target = Target::Unix(path.to_owned());
     let Some(_descriptors) = daemon.descriptors.try_take(DescriptorUse::Machine) else {
         return Err(no_descriptors(path.display().to_string()));
     };
+    let announce = |peer| *announced = daemon.sessions.announce(peer);
     let (client, events) = tokio::select! {
         () = stopping.wait() => return Ok(Duration::ZERO),
-        connected = Client::connect(&target, attach::options(daemon)) => connected?,
+        connected = Client::connect_announced(&target, attach::options(daemon), announce) => connected?,
     };
     daemon.roster.remove(&key(path));
     let since = Instant::now();
@@ -333,6 +395,7 @@ async fn connect(path: &Path, configured: Option<String>, daemon: &Daemon) -> Re
         place: path.display().to_string(),
         path: Some(path.to_owned()),
         configured,
+        announced: std::mem::replace(announced, daemon.sessions.announce_session(None)),
     };
     attach::hold(monitor, daemon).await;
     Ok(since.elapsed())
@@ -343,10 +406,7 @@ fn key(path: &Path) -> String {
     format!("path:{}", path.display())
 }
 
-/// Shows a path that is not attached, and why. Since when, is since it was first so.
-fn show(daemon: &Daemon, path: &Path, name: Option<&str>, state: &'static str, note: String) {
-    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let machine = name.map_or(stem, str::to_owned);
-    let status = MachineStatus::not_attached(&machine, state, now(), path.display().to_string(), note);
-    daemon.roster.show(&key(path), status);
+/// Which file a path leads to: of two paths to one socket it is the same.
+fn file(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }

@@ -19,7 +19,7 @@ mod tests;
 mod virsh;
 
 use crate::backoff::Backoff;
-use crate::daemon::absence::Absence;
+use crate::daemon::absence::{Absence, Arrival, SHUT_DOWN};
 use crate::daemon::identity::{Claims, Identity};
 use crate::daemon::recorder::Outbox;
 use crate::daemon::roster::MachineStatus;
@@ -74,6 +74,14 @@ struct Domain {
     key: String,
     /// Why it said that it shuts down, if that was the last of its doing.
     shut_down: Option<String>,
+}
+
+/// Whether a domain that nobody listens to runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DomainState {
+    Ended,
+    /// It may.
+    Unknown,
 }
 
 /// Why nobody listens any more.
@@ -238,8 +246,11 @@ impl Source {
             Domain { outbox: self.daemon.recorder.outbox(), key: self.daemon.roster.key(), shut_down: None, identity };
         self.daemon.roster.put(&domain.key, domain.status(&self.uri, since));
         let (host, machine) = (&self.daemon.host, &domain.identity.machine);
-        if let Some(absence) = self.daemon.absences.take(&domain.identity).await {
-            let gap = Gap { from: Some(absence.since), until: Some(since), ..Gap::default() };
+        // No process and no user is known.
+        let arrival = Arrival { identity: &domain.identity, session: None, uid: None, at: since };
+        let arrived = self.daemon.absences.arrive(&arrival).await;
+        if let Some(from) = arrived.gap_from {
+            let gap = Gap { from: Some(from), until: Some(since), ..Gap::default() };
             domain.put(Record::gap(Arc::clone(host), Arc::clone(machine), since, gap, "not attached")).await;
         }
         let mut attached = Record::attached(Arc::clone(host), Arc::clone(machine), since);
@@ -251,21 +262,21 @@ impl Source {
     /// A domain does not run any more.
     async fn disappear(&self, domain: Domain) {
         let (severity, reason) = match domain.shut_down.as_deref() {
-            Some("") => (Severity::Notice, "the machine shut down".to_owned()),
-            Some(why) => (Severity::Notice, format!("the machine shut down ({why})")),
+            Some("") => (Severity::Notice, SHUT_DOWN.to_owned()),
+            Some(why) => (Severity::Notice, format!("{SHUT_DOWN} ({why})")),
             None => {
                 let reason = "it does not run any more, without a shutdown, and how it ended is not known".to_owned();
                 (Severity::Error, reason)
             }
         };
-        let since = self.detach(&domain, &reason, severity).await;
+        let since = self.detach(&domain, &reason, severity, DomainState::Ended).await;
         self.daemon.roster.gone(&domain.key, since, reason);
     }
 
     /// Nobody listens to any of them now.
     async fn let_go(&mut self, reason: &str) {
         for domain in std::mem::take(&mut self.domains).into_values() {
-            let since = self.detach(&domain, reason, Severity::Notice).await;
+            let since = self.detach(&domain, reason, Severity::Notice, DomainState::Unknown).await;
             self.daemon.roster.change(&domain.key, |status| {
                 (status.state, status.since, status.note) = ("detached", since, Some(reason.to_owned()));
             });
@@ -273,7 +284,14 @@ impl Source {
         }
     }
 
-    async fn detach(&self, domain: &Domain, reason: &str, severity: Severity) -> qev_qmp::Timestamp {
+    /// Nobody listens to a domain any more.
+    async fn detach(
+        &self,
+        domain: &Domain,
+        reason: &str,
+        severity: Severity,
+        state: DomainState,
+    ) -> qev_qmp::Timestamp {
         let since = now();
         let (host, machine) = (Arc::clone(&self.daemon.host), Arc::clone(&domain.identity.machine));
         let mut detached = Record::detached(host, machine, since, reason);
@@ -284,6 +302,8 @@ impl Source {
             since,
             unsaid: false,
             session: None,
+            uid: None,
+            ended: state == DomainState::Ended,
             reason: None,
         });
         since

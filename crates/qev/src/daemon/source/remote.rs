@@ -37,7 +37,8 @@ pub(crate) async fn follow(machine: Machine, daemon: Daemon) {
                 let since = Instant::now();
                 daemon.roster.remove(&key);
                 let (place, configured) = (place.clone(), Some(machine.name.clone()));
-                let monitor = Negotiated { client, events, way: "dial-out", place, path: None, configured };
+                let announced = daemon.sessions.announce_session(None);
+                let monitor = Negotiated { client, events, way: "dial-out", place, path: None, configured, announced };
                 attach::hold(monitor, &daemon).await;
                 backoff.was_connected(since.elapsed());
             }

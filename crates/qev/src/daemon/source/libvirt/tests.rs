@@ -66,6 +66,7 @@ impl Lab {
             recorder,
             roster: Roster::default(),
             absences,
+            sessions: Default::default(),
             log: Arc::default(),
             descriptors: Descriptors::of_process(),
             handover: Handover::default(),
