@@ -4,9 +4,11 @@
 //! looked at one after the other, never searched by halves.
 
 use crate::bytes::{push, take};
+use crate::checksum::{ABSENT, Checksum};
 use crate::error::SegmentError;
 use crate::row::Row;
-use rusqlite::{Connection, params};
+use crate::store;
+use rusqlite::{Connection, params, params_from_iter};
 
 /// A block ends with this many records …
 pub(crate) const RECORDS: usize = 1024;
@@ -32,7 +34,10 @@ pub(crate) struct Block {
 }
 
 const COLUMNS: &str = "first, last, records, received_min, received_max, timestamp_min, timestamp_max, whats, \
-                       checksum, sources";
+                       checksum, sources, row_checksum, sources_checksum";
+
+const COLUMNS_OF_BEFORE: &str = "first, last, records, received_min, received_max, timestamp_min, timestamp_max, whats, \
+                                 checksum, sources";
 
 impl Block {
     pub(crate) fn insert(&self, db: &Connection) -> rusqlite::Result<()> {
@@ -43,20 +48,44 @@ impl Block {
             push(&mut whats, difference(*n, 0));
             before = *id;
         }
-        db.prepare(&format!("INSERT INTO block ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"))?
-            .execute(params![
-                self.first,
-                self.last,
-                self.records,
-                self.received.map(|(min, _)| min),
-                self.received.map(|(_, max)| max),
-                self.timestamp.map(|(min, _)| min),
-                self.timestamp.map(|(_, max)| max),
-                whats,
-                self.checksum,
-                self.sources,
-            ])
-            .map(drop)
+        // Of a segment that an older qev began the last block is written, too.
+        let has_checksums = store::has_column(db, "block", "row_checksum")?;
+        let columns = if has_checksums { COLUMNS } else { COLUMNS_OF_BEFORE };
+        let values = if has_checksums { ", ?11, ?12" } else { "" };
+        let sql = format!("INSERT INTO block ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10{values})");
+        let mut statement = db.prepare(&sql)?;
+        let own = params![self.sum(&whats).short(), self.sum_of_sources().short()];
+        let values = params![
+            self.first,
+            self.last,
+            self.records,
+            self.received.map(|(min, _)| min),
+            self.received.map(|(_, max)| max),
+            self.timestamp.map(|(min, _)| min),
+            self.timestamp.map(|(_, max)| max),
+            whats,
+            self.checksum,
+            self.sources,
+        ];
+        let own = if has_checksums { own } else { params![] };
+        statement.execute(params_from_iter(values.iter().chain(own))).map(drop)
+    }
+
+    /// The sum over its row, but for its sources.
+    fn sum(&self, whats: &[u8]) -> Checksum {
+        let mut sum = Checksum::default();
+        let (received, timestamp) = (self.received.unzip(), self.timestamp.unzip());
+        let spans = [received.0, received.1, timestamp.0, timestamp.1];
+        let numbers = [Some(self.first), Some(self.last), Some(self.records), Some(self.checksum)];
+        numbers.into_iter().chain(spans).for_each(|n| sum.number(n));
+        sum.bytes(whats);
+        sum
+    }
+
+    fn sum_of_sources(&self) -> Checksum {
+        let mut sum = Checksum::default();
+        sum.bytes(&self.sources);
+        sum
     }
 
     /// Whether one of its sources is so. Yes, when that cannot be read any more: the block is not left out then.
@@ -76,22 +105,30 @@ impl Block {
 
     /// All blocks that end behind a sequence number, in order; without their sources, if nobody wants them: those are
     /// most of it.
-    pub(crate) fn read_all(db: &Connection, after: i64, with_sources: bool) -> Result<Vec<Block>, SegmentError> {
-        let columns = if with_sources { COLUMNS.to_owned() } else { COLUMNS.replace("sources", "x''") };
-        let mut statement = db.prepare(&format!("SELECT {columns} FROM block WHERE last > ?1 ORDER BY last"))?;
+    pub(crate) fn read_all(db: &Connection, after: i64, with_sources: bool) -> Result<Blocks, SegmentError> {
+        let columns = match with_sources {
+            true => COLUMNS.to_owned(),
+            false => COLUMNS.replace("sources_checksum", &format!("'{ABSENT}'")).replace("sources", "x''"),
+        };
+        let sql = format!("SELECT {columns} FROM block WHERE last > ?1 ORDER BY last");
+        let mut statement = store::prepare(db, &sql)?;
         let mut rows = statement.query([after])?;
-        let mut blocks: Vec<Block> = Vec::new();
+        let (mut blocks, mut damaged): (Vec<Block>, Vec<i64>) = (Vec::new(), Vec::new());
         while let Some(row) = rows.next()? {
-            let block = Block::read(row)?;
+            let Some(block) = Block::read(row)? else {
+                damaged.push(row.get(1)?);
+                continue;
+            };
             if blocks.last().is_some_and(|before| before.last >= block.first) {
                 return Err(SegmentError::damaged(format!("the blocks before record {} overlap", block.last)));
             }
             blocks.push(block);
         }
-        Ok(blocks)
+        Ok(Blocks { blocks, damaged })
     }
 
-    fn read(row: &rusqlite::Row<'_>) -> Result<Block, SegmentError> {
+    /// Reads a block; `None` when its row is not what was written.
+    fn read(row: &rusqlite::Row<'_>) -> Result<Option<Block>, SegmentError> {
         let span = |min: usize| -> rusqlite::Result<_> {
             Ok(row.get::<_, Option<i64>>(min)?.zip(row.get::<_, Option<i64>>(min + 1)?))
         };
@@ -108,6 +145,9 @@ impl Block {
             checksum: row.get(8)?,
         };
         let whats: Vec<u8> = row.get(7)?;
+        if !block.sum(&whats).is_in(row.get_ref(10)?) || !block.sum_of_sources().is_in(row.get_ref(11)?) {
+            return Ok(None);
+        }
         let (mut rest, mut id) = (&*whats, 0_i64);
         while !rest.is_empty() {
             id = next(&mut rest, id).ok_or_else(damaged)?;
@@ -116,8 +156,16 @@ impl Block {
         if block.first > block.last {
             return Err(damaged());
         }
-        Ok(block)
+        Ok(Some(block))
     }
+}
+
+/// The blocks of a segment.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks {
+    pub(crate) blocks: Vec<Block>,
+    /// With which records blocks end whose rows are not what was written.
+    pub(crate) damaged: Vec<i64>,
 }
 
 fn difference(n: i64, before: i64) -> u64 {
@@ -138,10 +186,38 @@ pub(crate) struct Open {
     sources: Vec<i64>,
     bytes: usize,
     checksum: Checksum,
+    rows: RowChecksums,
+}
+
+/// What the checksum of a block is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum RowChecksums {
+    /// Of the sum of each row, of which the row has the upper half.
+    #[default]
+    Present,
+    /// Of all that stands in the rows, which have no sum: in segments of older qevs.
+    Absent,
+}
+
+impl RowChecksums {
+    /// Those of a segment.
+    pub(crate) fn of(db: &Connection) -> Result<RowChecksums, SegmentError> {
+        Ok(if store::has_checksums(db)? { RowChecksums::Present } else { RowChecksums::Absent })
+    }
 }
 
 impl Open {
+    /// An empty block of a segment whose rows have checksums or not.
+    pub(crate) fn new(rows: RowChecksums) -> Open {
+        Open { rows, ..Open::default() }
+    }
+
     pub(crate) fn add(&mut self, row: &Row<'_>) {
+        self.add_summed(row, row.sum());
+    }
+
+    /// Adds a row whose sum is known.
+    pub(crate) fn add_summed(&mut self, row: &Row<'_>, sum: Checksum) {
         let block = &mut self.block;
         if block.records == 0 {
             block.first = row.seq;
@@ -158,7 +234,10 @@ impl Open {
         self.whats.push(row.what);
         self.sources.push(row.source);
         self.bytes = self.bytes.saturating_add(row.bytes());
-        self.checksum.add(row);
+        match self.rows {
+            RowChecksums::Present => self.checksum.word(sum.value().to_le_bytes()),
+            RowChecksums::Absent => row.add_to(&mut self.checksum),
+        }
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -177,7 +256,8 @@ impl Open {
 
     /// Ends the block and begins another; `None` when there is no record in it.
     pub(crate) fn finish(&mut self) -> Option<Block> {
-        let Open { mut block, timeless, mut whats, mut sources, checksum, .. } = std::mem::take(self);
+        let begun = Open::new(self.rows);
+        let Open { mut block, timeless, mut whats, mut sources, checksum, .. } = std::mem::replace(self, begun);
         if timeless {
             block.received = None;
         }
@@ -204,50 +284,6 @@ fn widen(span: &mut Option<(i64, i64)>, n: i64) {
     *span = Some((min.min(n), max.max(n)));
 }
 
-/// A sum over all that stands in the rows of a block: no proof against a forger, but one bit that flipped shows.
-///
-/// Each word of 64 bits `w` makes the sum `s` into `(rotate_left(s, 5) ^ w) * 0x517c_c1b7_2722_0a95`, modulo 2^64.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Checksum(u64);
-
-impl Checksum {
-    /// Adds a row: its numbers, absent ones as the smallest there is, then each text: its length in bytes, its bytes in
-    /// words, the lowest first, filled up with zeros.
-    fn add(&mut self, row: &Row<'_>) {
-        let numbers = [row.seq, row.source, row.what, row.received.unwrap_or(i64::MIN), row.lag.unwrap_or(i64::MIN)];
-        for n in numbers {
-            self.word(n.to_le_bytes());
-        }
-        self.bytes(row.summary.as_bytes());
-        match row.data {
-            Some(data) => self.bytes(data.as_bytes()),
-            None => self.word([0xFF; 8]),
-        }
-        self.bytes(&row.rest);
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.word(u64::try_from(bytes.len()).unwrap_or_default().to_le_bytes());
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            self.word(*word);
-        }
-        if !rest.is_empty() {
-            let mut word = [0; 8];
-            word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-            self.word(word);
-        }
-    }
-
-    fn word(&mut self, word: [u8; 8]) {
-        self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-
-    fn value(self) -> i64 {
-        i64::from_le_bytes(self.0.to_le_bytes())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,7 +295,11 @@ mod tests {
     }
 
     fn block(rows: &[Row<'_>]) -> Block {
-        let mut open = Open::default();
+        block_of(RowChecksums::Present, rows)
+    }
+
+    fn block_of(checksums: RowChecksums, rows: &[Row<'_>]) -> Block {
+        let mut open = Open::new(checksums);
         rows.iter().for_each(|row| open.add(row));
         open.finish().unwrap()
     }
@@ -290,8 +330,10 @@ mod tests {
         for (n, sum) in sums.iter().enumerate() {
             assert!(!sums[..n].contains(sum), "{sums:?}");
         }
-        // The format's own words, so that it is not changed unawares.
-        assert_eq!(sum("{}"), -3_226_484_357_761_483_075);
+        // The format's own words, so that it is not changed unawares: of before, and of now.
+        let before = block_of(RowChecksums::Absent, &[row(1, 1, Some(5), "{}")]);
+        assert_eq!(before.checksum, -3_226_484_357_761_483_075);
+        assert_eq!(row(1, 1, Some(5), "{}").sum().value(), -3_226_484_357_761_483_075);
     }
 
     #[test]

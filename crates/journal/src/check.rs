@@ -1,7 +1,7 @@
 //! Whether a journal is whole: each segment by SQLite's own check, by its summaries and by reading every record of it,
 //! and all of them by their sequence numbers.
 
-use crate::block::{self, Block};
+use crate::block::{self, Block, Blocks, RowChecksums};
 use crate::contents::{self, Entry};
 use crate::dictionary::{Entries, Source, What};
 use crate::error::{ReadError, SegmentError};
@@ -188,6 +188,13 @@ impl SegmentReport {
         Some(last)
     }
 
+    /// There is a record with this number.
+    fn meet(&mut self, seq: u64, numbers: &mut Numbers<'_>) {
+        numbers.meet(seq);
+        self.records = self.records.saturating_add(1);
+        self.span = Some(self.span.map_or((seq, seq), |(first, _)| (first, seq)));
+    }
+
     fn problem(&mut self, problem: impl Into<Box<str>>) {
         if self.problems.len() < PROBLEMS {
             self.problems.push(problem.into());
@@ -230,15 +237,26 @@ fn check(entry: &Entry, report: &mut SegmentReport, numbers: &mut Numbers<'_>) -
     let (mut sources, mut whats) = (Entries::<Source>::new(), Entries::<What>::new());
     sources.read(&db)?;
     whats.read(&db)?;
-    let mut blocks = Block::read_all(&db, i64::MIN, true)?.into_iter().peekable();
-    let mut open = block::Open::default();
-    let mut statement = db.prepare(&format!("SELECT {} FROM record ORDER BY seq", row::COLUMNS))?;
+    for n in sources.damaged().chain(whats.damaged()) {
+        report.problem(format!("entry {n} of a dictionary is not what was written"));
+    }
+    let Blocks { blocks, damaged } = Block::read_all(&db, i64::MIN, true)?;
+    for last in &damaged {
+        report.problem(format!("the summary of the block that ends with record {last} is not what was written"));
+    }
+    let mut blocks = blocks.into_iter().peekable();
+    let mut open = block::Open::new(RowChecksums::of(&db)?);
+    let mut statement = store::prepare(&db, &format!("SELECT {} FROM record ORDER BY seq", row::COLUMNS))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let row = match Row::read(row) {
             Ok(row) => row,
             Err(error) => {
-                report.problem(error.in_words());
+                report.problem(error.to_string());
+                // It is there, though nobody can read it.
+                if let Some(seq) = error.seq.and_then(|seq| u64::try_from(seq).ok()) {
+                    report.meet(seq, numbers);
+                }
                 continue;
             }
         };
@@ -249,11 +267,12 @@ fn check(entry: &Entry, report: &mut SegmentReport, numbers: &mut Numbers<'_>) -
         if let Err(error) = record {
             report.problem(error.in_words());
         }
-        let seq = u64::try_from(row.seq).unwrap_or_default();
-        numbers.meet(seq);
-        report.records = report.records.saturating_add(1);
-        report.span = Some(report.span.map_or((seq, seq), |(first, _)| (first, seq)));
+        report.meet(u64::try_from(row.seq).unwrap_or_default(), numbers);
         open.add(&row);
+        // Of a block whose summary is damaged only the end may be known.
+        if damaged.contains(&row.seq) {
+            open.finish();
+        }
         if let Some(block) = blocks.next_if(|block| block.last == row.seq)
             && open.finish().is_none_or(|counted| counted != block)
         {

@@ -15,7 +15,7 @@ use crate::dictionary::{Entries, Source, What, index};
 use crate::error::SegmentError;
 use crate::gone::{self, Gone};
 use crate::options::Synchronous;
-use crate::row::{self, Row};
+use crate::row::{self, Row, RowError};
 use crate::segment::Segment;
 use crate::share::{OfSegment, Owner};
 use crate::store;
@@ -49,6 +49,8 @@ pub(crate) struct Compaction {
     pub(crate) dropped: u64,
     /// How many numbers have no record any more.
     without: u64,
+    /// The numbers of records that could not be copied, since they are not what was written.
+    pub(crate) damaged: Vec<i64>,
     stage: Stage,
 }
 
@@ -64,7 +66,16 @@ impl Compaction {
     pub(crate) fn new(dir: &Path, run: Run, to_lose: HashMap<Owner, u64>) -> Compaction {
         let without = run.iter().fold(0_u64, |sum, (_, of)| sum.saturating_add(of.without));
         let stage = Stage::Look(Walk::default());
-        Compaction { dir: dir.to_owned(), run, to_lose, gone: HashMap::new(), dropped: 0, without, stage }
+        Compaction {
+            dir: dir.to_owned(),
+            run,
+            to_lose,
+            gone: HashMap::new(),
+            dropped: 0,
+            without,
+            damaged: Vec::new(),
+            stage,
+        }
     }
 
     /// The segments that are replaced.
@@ -108,9 +119,11 @@ impl Compaction {
     fn look(&mut self, walk: &mut Walk) -> Result<bool, SegmentError> {
         let Compaction { run, to_lose, gone, .. } = self;
         walk.rows(run, LOOKED_AT, |input, row| {
-            let (source, owner, what) = input.of(row)?;
+            // What is not what was written is left out when the rest is copied.
+            let Ok(row) = row else { return Ok(()) };
+            let Ok((source, owner, what)) = input.of(row) else { return Ok(()) };
             if what.kind == Kind::Gap {
-                let record = row.record(source, what)?;
+                let Ok(record) = row.record(source, what) else { return Ok(()) };
                 if gone::tells(&record) {
                     gone.entry(owner.clone()).or_insert_with(|| Gone::new(source)).join(row.seq, source, &record);
                     return Ok(());
@@ -128,10 +141,18 @@ impl Compaction {
 
     /// Copies what stays. Whether there is more to copy.
     fn copy(&mut self, walk: &mut Walk, output: &mut Segment) -> Result<bool, SegmentError> {
-        let Compaction { run, gone, dropped, without, .. } = self;
+        let Compaction { run, gone, dropped, without, damaged, .. } = self;
         let mut group: Vec<(i64, Record)> = Vec::new();
         let more = walk.rows(run, COPIED, |input, row| {
-            let (source, owner, what) = input.of(row)?;
+            let read = row.and_then(|row| Ok((row, input.of(row).map_err(|_| row.seq)?)));
+            let (row, (source, owner, what)) = match read {
+                Ok(read) => read,
+                Err(seq) => {
+                    damaged.push(seq);
+                    *without = without.saturating_add(1);
+                    return Ok(());
+                }
+            };
             match gone.get(owner) {
                 Some(gone) if row.seq == gone.at => {
                     *dropped = dropped.saturating_add(u64::from(row.seq == gone.cut));
@@ -145,7 +166,11 @@ impl Compaction {
                 }
                 _ => {}
             }
-            let record = row.record(source, what)?;
+            let Ok(record) = row.record(source, what) else {
+                damaged.push(row.seq);
+                *without = without.saturating_add(1);
+                return Ok(());
+            };
             if gone::tells(&record) {
                 *without = without.saturating_add(1);
             } else {
@@ -171,17 +196,17 @@ struct Walk {
 struct Input {
     db: Connection,
     sources: Entries<Source>,
-    owners: Vec<Owner>,
+    owners: Vec<Option<Owner>>,
     whats: Entries<What>,
 }
 
 impl Walk {
-    /// Gives out the next rows, at most so many. Whether there may be more.
+    /// Gives out the next rows, at most so many; of one that is not what was written, its number. Whether there may be more.
     fn rows(
         &mut self,
         run: &[(Entry, OfSegment)],
         at_most: usize,
-        mut each: impl FnMut(&Input, &Row<'_>) -> Result<(), SegmentError>,
+        mut each: impl FnMut(&Input, Result<&Row<'_>, i64>) -> Result<(), SegmentError>,
     ) -> Result<bool, SegmentError> {
         let Some((entry, _)) = run.get(self.at) else { return Ok(false) };
         let input = match self.input.take() {
@@ -192,15 +217,20 @@ impl Walk {
         {
             let columns = row::COLUMNS;
             let sql = format!("SELECT {columns} FROM record WHERE seq > ?1 ORDER BY seq LIMIT {at_most}");
-            let mut statement = input.db.prepare(&sql)?;
+            let mut statement = store::prepare(&input.db, &sql)?;
             let mut rows = statement.query([self.after])?;
             while let Some(row) = rows.next()? {
-                let row = Row::read(row)?;
-                if row.seq <= self.after {
-                    return Err(SegmentError::damaged(format!("record {} stands where it does not belong", row.seq)));
+                let row = Row::read(row);
+                let seq = match &row {
+                    Ok(row) => row.seq,
+                    Err(RowError { seq: Some(seq) }) => *seq,
+                    Err(error) => return Err((*error).into()),
+                };
+                if seq <= self.after {
+                    return Err(SegmentError::damaged(format!("record {seq} stands where it does not belong")));
                 }
-                each(&input, &row)?;
-                self.after = row.seq;
+                each(&input, row.as_ref().map_err(|_| seq))?;
+                self.after = seq;
                 count += 1;
             }
         }
@@ -218,13 +248,13 @@ impl Input {
         let (mut sources, mut whats) = (Entries::<Source>::new(), Entries::<What>::new());
         sources.read(&db)?;
         whats.read(&db)?;
-        let owners = sources.entries.iter().map(Owner::of).collect();
+        let owners = sources.entries.iter().map(|source| source.as_ref().map(Owner::of)).collect();
         Ok(Input { db, sources, owners, whats })
     }
 
     fn of(&self, row: &Row<'_>) -> Result<(&Source, &Owner, &What), SegmentError> {
         let source = self.sources.get(row.source)?;
-        let owner = index(row.source).and_then(|at| self.owners.get(at));
+        let owner = index(row.source).and_then(|at| self.owners.get(at)?.as_ref());
         let owner = owner.ok_or_else(|| SegmentError::damaged(format!("record {}: its source is none", row.seq)))?;
         Ok((source, owner, self.whats.get(row.what)?))
     }

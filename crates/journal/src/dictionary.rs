@@ -3,9 +3,12 @@
 //! Who a record is about (host, machine, identity, session, way) is one entry, what it is (kind, event, severity)
 //! another. So a filter is asked once an entry, not once a record.
 
+use crate::checksum::Checksum;
 use crate::error::SegmentError;
+use crate::store;
 use qev_qmp::{EventName, Timestamp};
 use qev_record::{Kind, Record, Severity};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -32,11 +35,16 @@ pub(crate) struct What {
 impl Source {
     /// One entry, in the order of [`Entry::SELECT`].
     pub(crate) const SELECT_ONE: &'static str =
-        "SELECT id, host, machine, machine_id, session, via FROM source WHERE id = ?1";
+        "SELECT id, host, machine, machine_id, session, via, row_checksum FROM source WHERE id = ?1";
 
     /// Where names stand in it.
     pub(crate) const MACHINE: usize = 2;
     pub(crate) const MACHINE_ID: usize = 3;
+
+    /// Whether a row of [`Entry::SELECT`] is what was written.
+    pub(crate) fn is_whole(row: &Row<'_>) -> bool {
+        is_whole::<5>(row)
+    }
 
     /// A record of this source, of which nothing else is known yet.
     pub(crate) fn record(&self, received: Timestamp) -> Record {
@@ -50,7 +58,8 @@ impl Source {
 
 impl What {
     /// One entry, in the order of [`Entry::SELECT`].
-    pub(crate) const SELECT_ONE: &'static str = "SELECT id, kind, event, severity FROM what WHERE id = ?1";
+    pub(crate) const SELECT_ONE: &'static str =
+        "SELECT id, kind, event, severity, row_checksum FROM what WHERE id = ?1";
 
     /// Makes a record what this says.
     pub(crate) fn put_into(&self, record: &mut Record) {
@@ -73,7 +82,7 @@ pub(crate) trait Entry: Clone + Eq + Hash {
 
 impl Entry for Source {
     const SELECT: &'static str =
-        "SELECT id, host, machine, machine_id, session, via FROM source WHERE id > ?1 ORDER BY id";
+        "SELECT id, host, machine, machine_id, session, via, row_checksum FROM source WHERE id > ?1 ORDER BY id";
 
     fn of(record: &Record) -> Source {
         Source {
@@ -95,12 +104,17 @@ impl Entry for Source {
 
     fn insert(&self, id: i64, db: &Connection) -> rusqlite::Result<()> {
         let Source { host, machine, machine_id, session, via } = self;
-        db.prepare("INSERT INTO source VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-            .execute(params![id, host, machine, machine_id, session, via])
+        let texts = [Some(host), Some(machine), machine_id.as_ref(), session.as_ref(), via.as_ref()];
+        let sum = sum(id, texts.map(|text| text.map(|text| text.as_bytes())));
+        db.prepare("INSERT INTO source VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .execute(params![id, host, machine, machine_id, session, via, sum.short()])
             .map(drop)
     }
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Option<Source>> {
+        if !Source::is_whole(row) {
+            return Ok(None);
+        }
         Ok(Some(Source {
             host: row.get(1)?,
             machine: row.get(2)?,
@@ -112,7 +126,7 @@ impl Entry for Source {
 }
 
 impl Entry for What {
-    const SELECT: &'static str = "SELECT id, kind, event, severity FROM what WHERE id > ?1 ORDER BY id";
+    const SELECT: &'static str = "SELECT id, kind, event, severity, row_checksum FROM what WHERE id > ?1 ORDER BY id";
 
     fn of(record: &Record) -> What {
         What { kind: record.kind.clone(), event: record.event.clone(), severity: record.severity }
@@ -124,23 +138,52 @@ impl Entry for What {
 
     fn insert(&self, id: i64, db: &Connection) -> rusqlite::Result<()> {
         let event = self.event.as_ref().map(EventName::as_str);
-        db.prepare("INSERT INTO what VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![id, self.kind.as_str(), event, self.severity.as_str()])
+        let texts = [Some(self.kind.as_str()), event, Some(self.severity.as_str())];
+        let sum = sum(id, texts.map(|text| text.map(str::as_bytes)));
+        db.prepare("INSERT INTO what VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![id, self.kind.as_str(), event, self.severity.as_str(), sum.short()])
             .map(drop)
     }
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Option<What>> {
+        if !is_whole::<3>(row) {
+            return Ok(None);
+        }
         let (kind, event) = (row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?);
         let severity = row.get::<_, String>(3)?.parse().ok();
         Ok(severity.map(|severity| What { kind: (&*kind).into(), event: event.as_deref().map(Into::into), severity }))
     }
 }
 
+/// The sum over an entry: its number, and its texts.
+fn sum<const TEXTS: usize>(id: i64, texts: [Option<&[u8]>; TEXTS]) -> Checksum {
+    let mut sum = Checksum::default();
+    sum.number(Some(id));
+    texts.into_iter().for_each(|text| sum.optional(text));
+    sum
+}
+
+/// Whether a row is what was written: its number, so many texts, and its checksum.
+fn is_whole<const TEXTS: usize>(row: &Row<'_>) -> bool {
+    let text = |column: usize| match row.get_ref(column).ok()? {
+        ValueRef::Text(bytes) => Some(Some(bytes)),
+        ValueRef::Null => Some(None),
+        _ => None,
+    };
+    let mut texts = [None; TEXTS];
+    for (to, column) in texts.iter_mut().zip(1..) {
+        let Some(read) = text(column) else { return false };
+        *to = read;
+    }
+    let (id, column) = (row.get::<_, i64>(0), row.get_ref(TEXTS + 1));
+    id.is_ok_and(|id| column.is_ok_and(|column| sum(id, texts).is_in(column)))
+}
+
 /// A dictionary for reading: entries by number.
 #[derive(Clone, Debug)]
 pub(crate) struct Entries<E> {
-    /// The first entry has number 1.
-    pub(crate) entries: Vec<E>,
+    /// The first entry has number 1. One that is not what was written is `None`.
+    pub(crate) entries: Vec<Option<E>>,
 }
 
 impl<E: Entry> Entries<E> {
@@ -150,23 +193,29 @@ impl<E: Entry> Entries<E> {
 
     /// Reads what came since it was last read.
     pub(crate) fn read(&mut self, db: &Connection) -> Result<(), SegmentError> {
-        let mut statement = db.prepare(E::SELECT)?;
+        let mut statement = store::prepare(db, E::SELECT)?;
         let mut rows = statement.query([self.count()])?;
         while let Some(row) = rows.next()? {
             let id: i64 = row.get(0)?;
-            let entry = E::read(row).ok().flatten();
-            match entry {
-                Some(entry) if id == self.count().saturating_add(1) => self.entries.push(entry),
-                _ => return Err(SegmentError::damaged(format!("entry {id} of a dictionary is none"))),
+            if id != self.count().saturating_add(1) {
+                return Err(SegmentError::damaged(format!(
+                    "entry {id} of a dictionary stands where it does not belong"
+                )));
             }
+            self.entries.push(E::read(row).ok().flatten());
         }
         Ok(())
     }
 
     pub(crate) fn get(&self, id: i64) -> Result<&E, SegmentError> {
-        index(id)
-            .and_then(|at| self.entries.get(at))
-            .ok_or_else(|| SegmentError::damaged(format!("there is no entry {id} in a dictionary")))
+        index(id).and_then(|at| self.entries.get(at)?.as_ref()).ok_or_else(|| {
+            SegmentError::damaged(format!("entry {id} of a dictionary is missing or not what was written"))
+        })
+    }
+
+    /// The numbers of entries that are not what was written.
+    pub(crate) fn damaged(&self) -> impl Iterator<Item = i64> {
+        self.entries.iter().zip(1..).filter(|(entry, _)| entry.is_none()).map(|(_, id)| id)
     }
 
     fn count(&self) -> i64 {
@@ -193,7 +242,9 @@ impl<E: Entry> Numbers<E> {
     pub(crate) fn read(db: &Connection) -> Result<Numbers<E>, SegmentError> {
         let mut entries = Entries::new();
         entries.read(db)?;
-        let ids = entries.entries.into_iter().zip(1..).collect();
+        let entries = entries.entries.into_iter().collect::<Option<Vec<E>>>();
+        let entries = entries.ok_or_else(|| SegmentError::damaged("an entry of a dictionary is not what was written"));
+        let ids = entries?.into_iter().zip(1..).collect();
         Ok(Numbers { ids, last: None, new: Vec::new() })
     }
 

@@ -307,7 +307,7 @@ impl Journal {
     }
 
     fn is_full(&self, segment: &mut Segment, now: Timestamp, count: i64) -> Result<bool, SegmentError> {
-        if segment.is_complete {
+        if segment.is_complete || segment.is_of_older_version {
             return Ok(true);
         }
         if segment.records == 0 {
@@ -380,6 +380,7 @@ impl Journal {
         self.seal_the_rest();
         self.is_retention_due = false;
         let mut retained = self.retention.retain(&self.dir, &self.options, now)?;
+        self.losses.extend(retained.lost.clone());
         retained.problem = lost.or(retained.problem);
         Ok(retained)
     }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `contents` | the directory as the table of contents |
 //! | `store` | a segment's file: tables, opening, sealing |
-//! | `segment`, `files`, `dictionary`, `row`, `block` | what is written into it |
+//! | `segment`, `files`, `dictionary`, `row`, `block`, `checksum` | what is written into it |
 //! | `journal` (`place`, `resume`), `high_water`, `lock`, `lock_file`, `recover`, `salvage` | the writer |
 //! | `durable` | directories and renames that survive a power cut |
 //! | `sessions` | which machines are attached, whatever is deleted |
@@ -37,6 +37,7 @@ mod age;
 mod block;
 mod bytes;
 mod check;
+mod checksum;
 mod clock;
 mod compact;
 mod contents;

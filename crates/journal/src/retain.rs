@@ -14,6 +14,7 @@ use crate::compact::{self, Compaction, Run};
 use crate::contents::{self, Entry, beside};
 use crate::error::OpenError;
 use crate::options::Options;
+use crate::row;
 use crate::share::{OfSegment, Owner, Shares};
 use crate::store;
 use std::collections::HashMap;
@@ -30,6 +31,8 @@ pub struct Retained {
     pub bytes: u64,
     /// How many records of machines that had more than their share, out of segments that were rewritten.
     pub records: u64,
+    /// Records that were damaged are not in the segment that was rewritten: which, in words.
+    pub lost: Option<Box<str>>,
     /// There is more to be done: call it again, soon.
     pub more: bool,
     /// A segment was deleted whole, with records that should have stayed, since it could not be rewritten: why.
@@ -157,6 +160,12 @@ impl Retention {
             Ok(false) => self.compaction = Some(compaction),
             Ok(true) => {
                 retained.records = compaction.dropped;
+                if !compaction.damaged.is_empty() {
+                    let which = row::not_what_was_written(std::mem::take(&mut compaction.damaged));
+                    retained.lost = Some(
+                        format!("a segment of the journal was rewritten without its damaged records: {which}").into(),
+                    );
+                }
                 let run = compaction.into_run();
                 self.ages.joined(run.iter().map(|(entry, _)| entry.first));
                 for (entry, of) in run {

@@ -3,6 +3,7 @@
 
 mod rest;
 
+use crate::checksum::Checksum;
 use crate::dictionary::{Source, What, index};
 use crate::error::SegmentError;
 use qev_qmp::{Json, Timestamp};
@@ -10,10 +11,11 @@ use qev_record::{Kind, Record, Severity};
 use rest::Rest;
 use rusqlite::types::ValueRef;
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 /// The columns, in the order in which [`Row::read`] wants them.
-pub(crate) const COLUMNS: &str = "seq, source, what, received, lag, summary, data, rest";
+pub(crate) const COLUMNS: &str = "seq, source, what, received, lag, summary, data, rest, row_checksum";
 
 /// About how many bytes a row takes, as [`Row::bytes`] counts them.
 pub(crate) const BYTES: &str =
@@ -57,21 +59,49 @@ impl<'a> Row<'a> {
     }
 
     /// Reads a row of [`COLUMNS`].
-    pub(crate) fn read(row: &'a rusqlite::Row<'_>) -> Result<Row<'a>, SegmentError> {
-        Ok(Row {
-            seq: integer(row, 0)?,
-            source: integer(row, 1)?,
-            what: integer(row, 2)?,
+    ///
+    /// # Errors
+    ///
+    /// When it is not what was written.
+    pub(crate) fn read(row: &'a rusqlite::Row<'_>) -> Result<Row<'a>, RowError> {
+        let seq = optional(row, 0).flatten().ok_or(RowError { seq: None })?;
+        Row::read_columns(row, seq)
+            .filter(|read| row.get_ref(8).is_ok_and(|column| read.sum().is_in(column)))
+            .ok_or(RowError { seq: Some(seq) })
+    }
+
+    fn read_columns(row: &'a rusqlite::Row<'_>, seq: i64) -> Option<Row<'a>> {
+        Some(Row {
+            seq,
+            source: optional(row, 1)??,
+            what: optional(row, 2)??,
             received: optional(row, 3)?,
             lag: optional(row, 4)?,
-            summary: text(row, 5)?.ok_or_else(|| misfit(row, "summary"))?,
+            summary: text(row, 5)??,
             data: text(row, 6)?,
-            rest: match row.get_ref(7)? {
+            rest: match row.get_ref(7).ok()? {
                 ValueRef::Blob(bytes) => Cow::Borrowed(bytes),
                 ValueRef::Null => Cow::Borrowed(&[]),
-                _ => return Err(misfit(row, "rest")),
+                _ => return None,
             },
         })
+    }
+
+    /// The sum over all that stands in it.
+    pub(crate) fn sum(&self) -> Checksum {
+        let mut sum = Checksum::default();
+        self.add_to(&mut sum);
+        sum
+    }
+
+    /// Adds all that stands in it to a sum: its numbers, then its texts.
+    pub(crate) fn add_to(&self, sum: &mut Checksum) {
+        for n in [Some(self.seq), Some(self.source), Some(self.what), self.received, self.lag] {
+            sum.number(n);
+        }
+        sum.bytes(self.summary.as_bytes());
+        sum.optional(self.data.map(str::as_bytes));
+        sum.bytes(&self.rest);
     }
 
     /// The record that it was made of.
@@ -113,29 +143,59 @@ impl<'a> Row<'a> {
     }
 }
 
-fn integer(row: &rusqlite::Row<'_>, column: usize) -> Result<i64, SegmentError> {
-    optional(row, column)?.ok_or_else(|| misfit(row, &format!("column {column}")))
+/// A row is not what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RowError {
+    /// Its number, when that can be read.
+    pub(crate) seq: Option<i64>,
 }
 
-fn optional(row: &rusqlite::Row<'_>, column: usize) -> Result<Option<i64>, SegmentError> {
-    match row.get_ref(column)? {
-        ValueRef::Integer(n) => Ok(Some(n)),
-        ValueRef::Null => Ok(None),
-        _ => Err(misfit(row, &format!("column {column}"))),
-    }
-}
-
-fn text<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Result<Option<&'a str>, SegmentError> {
-    match row.get_ref(column)? {
-        ValueRef::Text(bytes) => {
-            std::str::from_utf8(bytes).map(Some).map_err(|_| misfit(row, &format!("column {column}")))
+impl fmt::Display for RowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.seq {
+            Some(seq) => write!(f, "record {seq} is not what was written"),
+            None => f.write_str("a record is not what was written"),
         }
-        ValueRef::Null => Ok(None),
-        _ => Err(misfit(row, &format!("column {column}"))),
     }
 }
 
-fn misfit(row: &rusqlite::Row<'_>, what: &str) -> SegmentError {
-    let seq = row.get::<_, i64>(0).map_or_else(|_| "?".to_owned(), |seq| seq.to_string());
-    SegmentError::damaged(format!("record {seq}: {what} is not what it should be"))
+/// How many numbers a sentence has.
+const LISTED: usize = 8;
+
+/// Which records are not what was written, as a sentence.
+pub(crate) fn not_what_was_written(mut numbers: Vec<i64>) -> String {
+    numbers.sort_unstable();
+    numbers.dedup();
+    if let [number] = numbers[..] {
+        return RowError { seq: Some(number) }.to_string();
+    }
+    let mut words = numbers.iter().take(LISTED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if let Some(more) = numbers.len().checked_sub(LISTED).filter(|more| *more > 0) {
+        words.push_str(&format!(" and {more} more"));
+    }
+    format!("records {words} are not what was written")
+}
+
+impl From<RowError> for SegmentError {
+    fn from(error: RowError) -> SegmentError {
+        SegmentError::damaged(error.to_string())
+    }
+}
+
+/// An integer or NULL; `None` when it is something else.
+fn optional(row: &rusqlite::Row<'_>, column: usize) -> Option<Option<i64>> {
+    match row.get_ref(column).ok()? {
+        ValueRef::Integer(n) => Some(Some(n)),
+        ValueRef::Null => Some(None),
+        _ => None,
+    }
+}
+
+/// A text or NULL; `None` when it is something else.
+fn text<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Option<Option<&'a str>> {
+    match row.get_ref(column).ok()? {
+        ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok().map(Some),
+        ValueRef::Null => Some(None),
+        _ => None,
+    }
 }

@@ -62,7 +62,7 @@ impl Reading {
         let Reading { db, sources, whats } = self;
         let sql = format!("SELECT {} FROM record WHERE seq >= ?1 AND seq < ?2 ORDER BY seq", row::COLUMNS);
         // Without the table there is nothing to walk over.
-        let Ok(mut statement) = db.prepare(&sql) else { return Ok(None) };
+        let Ok(mut statement) = store::prepare(db, &sql) else { return Ok(None) };
         let Ok(mut rows) = statement.query([from, end]) else { return Ok(Some(from)) };
         let mut reached = from;
         loop {
@@ -95,7 +95,7 @@ fn one<E>(
     id: i64,
     read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<Option<E>>,
 ) -> Option<E> {
-    db.prepare(sql).ok()?.query_row([id], read).optional().ok()??
+    store::prepare(db, sql).ok()?.query_row([id], read).optional().ok()??
 }
 
 struct Writing<'a> {

@@ -1,12 +1,12 @@
 //! One segment, read: its blocks, and of those in which something may match the rows.
 
-use crate::block::Block;
+use crate::block::{Block, Blocks};
 use crate::contents::Entry;
 use crate::dictionary::{Source, What, index};
 use crate::error::SegmentError;
 use crate::histogram::Histogram;
 use crate::query::Query;
-use crate::row::{self, Row};
+use crate::row::{self, Row, RowError};
 use crate::store;
 use crate::wanted::Wanted;
 use qev_record::Record;
@@ -22,6 +22,9 @@ const PAGE_BYTES: usize = 1 << 20;
 
 /// When so many blocks in a row cannot be read, the rest of the segment is given up.
 const HOPELESS: u32 = 8;
+
+/// When so many rows of a span are not what was written, the rest of it is given up.
+const DAMAGED: usize = 4096;
 
 /// Sequence numbers above one and up to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub(crate) struct Scan {
     last: Option<i64>,
     /// How many spans in a row could not be read.
     failures: u32,
+    /// What is wrong with the summaries, until it was said.
+    problem: Option<SegmentError>,
     /// Open between pages only if nobody is in the way of anybody: when the segment is sealed.
     sealed: Option<Connection>,
 }
@@ -51,20 +56,23 @@ impl Scan {
         let (db, is_immutable) = store::open_for_reading(&entry.path)?;
         let mut wanted = Wanted::new(&query.filter);
         wanted.read(&db)?;
-        let mut spans = spans(&db, query, &wanted, |_| false)?;
+        let (mut spans, problem) = spans(&db, query, &wanted, |_| false)?;
         if query.newest_first {
             spans.make_contiguous().reverse();
         }
         let last = last_of(&db);
         let sealed = is_immutable.then_some(db);
         let (path, newest_first) = (entry.path.clone(), query.newest_first);
-        Ok(Scan { path, newest_first, wanted, spans, last, failures: 0, sealed })
+        Ok(Scan { path, newest_first, wanted, spans, last, failures: 0, problem, sealed })
     }
 
     /// Reads on until there is a page of records that match, or the segment is at its end. Whether it is not.
     ///
     /// After an error the next call goes on behind the block that could not be read.
     pub(crate) fn read_page(&mut self, page: &mut VecDeque<Record>) -> Result<bool, SegmentError> {
+        if let Some(problem) = self.problem.take() {
+            return Err(problem);
+        }
         if self.spans.is_empty() {
             return Ok(false);
         }
@@ -91,12 +99,19 @@ impl Scan {
     }
 
     fn read_span(&mut self, db: &Connection, span: Span, page: &mut VecDeque<Record>) -> Result<(), SegmentError> {
-        let mut select_source = db.prepare(Source::SELECT_ONE)?;
-        let mut statement = db.prepare(&select_rows(&self.wanted, self.newest_first))?;
+        let mut select_source = store::prepare(db, Source::SELECT_ONE)?;
+        let mut statement = store::prepare(db, &select_rows(&self.wanted, self.newest_first))?;
         let mut rows = statement.query([span.low, span.high])?;
-        let (mut bytes, mut rest) = (0_usize, span);
+        let (mut bytes, mut rest, mut damaged) = (0_usize, span, Vec::new());
         while let Some(row) = rows.next()? {
-            let row = Row::read(row)?;
+            let row = match Row::read(row) {
+                Ok(row) => row,
+                Err(RowError { seq: Some(seq) }) if damaged.len() < DAMAGED => {
+                    damaged.push(seq);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             // A damaged page may lead to another one's records, to the same ones again and again even.
             if row.seq <= rest.low || row.seq > rest.high {
                 return Err(SegmentError::damaged(format!("record {} stands where it does not belong", row.seq)));
@@ -106,9 +121,14 @@ impl Scan {
             } else {
                 rest.low = row.seq;
             }
-            if let Some(record) = self.wanted.record(&row, &mut select_source)? {
-                bytes = bytes.saturating_add(row.bytes());
-                page.push_back(record);
+            match self.wanted.record(&row, &mut select_source) {
+                Ok(Some(record)) => {
+                    bytes = bytes.saturating_add(row.bytes());
+                    page.push_back(record);
+                }
+                Ok(None) => {}
+                Err(SegmentError::Damaged(_)) if damaged.len() < DAMAGED => damaged.push(row.seq),
+                Err(error) => return Err(error),
             }
             if page.len() >= PAGE_RECORDS || bytes >= PAGE_BYTES {
                 if rest.low < rest.high {
@@ -117,7 +137,12 @@ impl Scan {
                 break;
             }
         }
-        Ok(())
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        // All others of the span were read, or are read next.
+        self.failures = 0;
+        Err(SegmentError::damaged(row::not_what_was_written(damaged)))
     }
 
     /// Whether it is of no use to read on after an error.
@@ -163,9 +188,10 @@ pub(crate) fn count(
         }
         is_whole
     };
-    let spans = spans(&db, query, &wanted, is_counted)?;
-    let mut select_source = db.prepare(Source::SELECT_ONE)?;
-    let mut statement = db.prepare(&select_rows(&wanted, false))?;
+    // Records whose summary cannot be read are counted one by one.
+    let (spans, _) = spans(&db, query, &wanted, is_counted)?;
+    let mut select_source = store::prepare(&db, Source::SELECT_ONE)?;
+    let mut statement = store::prepare(&db, &select_rows(&wanted, false))?;
     for span in &spans {
         let mut rows = statement.query([span.low, span.high])?;
         while let Some(row) = rows.next()? {
@@ -177,7 +203,8 @@ pub(crate) fn count(
             }
         }
     }
-    wanted.whats.entries.iter().zip(counts).filter(|(_, n)| *n > 0).for_each(|(what, n)| add(what, n));
+    let counted = wanted.whats.entries.iter().zip(counts).filter(|(_, n)| *n > 0);
+    counted.filter_map(|(what, n)| Some((what.as_ref()?, n))).for_each(|(what, n)| add(what, n));
     Ok(last_of(&db).and_then(|last| u64::try_from(last).ok()))
 }
 
@@ -216,9 +243,9 @@ pub(crate) fn histogram(
         }
         is_whole
     };
-    let spans = spans(&db, query, &wanted, is_counted)?;
-    let mut select_source = db.prepare(Source::SELECT_ONE)?;
-    let mut statement = db.prepare(&select_rows(&wanted, true))?;
+    let (spans, _) = spans(&db, query, &wanted, is_counted)?;
+    let mut select_source = store::prepare(&db, Source::SELECT_ONE)?;
+    let mut statement = store::prepare(&db, &select_rows(&wanted, true))?;
     for span in spans.iter().rev() {
         if histogram.read >= budget {
             histogram.is_complete = false;
@@ -257,7 +284,7 @@ fn spans(
     query: &Query,
     wanted: &Wanted,
     mut is_done: impl FnMut(&Block) -> bool,
-) -> Result<VecDeque<Span>, SegmentError> {
+) -> Result<(VecDeque<Span>, Option<SegmentError>), SegmentError> {
     let (low, high) = query.span();
     let mut spans = VecDeque::new();
     let mut add = |span: Span| {
@@ -266,14 +293,25 @@ fn spans(
         }
     };
     let mut behind = low;
-    for block in Block::read_all(db, low, wanted.asks_for_source())? {
+    let Blocks { blocks, damaged } = Block::read_all(db, low, wanted.asks_for_source())?;
+    for block in blocks {
+        // What a damaged summary was about is looked at as if it had none.
+        if !damaged.is_empty() {
+            add(Span { low: behind, high: block.first.saturating_sub(1).min(high) });
+        }
         behind = block.last;
         if !is_done(&block) && wanted.may_want_of(&block) {
             add(Span { low: block.first.saturating_sub(1).max(low), high: block.last.min(high) });
         }
     }
     add(Span { low: behind, high });
-    Ok(spans)
+    let problem = damaged.first().map(|last| {
+        let count = damaged.len();
+        SegmentError::damaged(format!(
+            "{count} of its summaries are not what was written, the first that of the block with record {last}"
+        ))
+    });
+    Ok((spans, problem))
 }
 
 fn select_rows(wanted: &Wanted, newest_first: bool) -> String {

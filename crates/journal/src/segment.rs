@@ -1,6 +1,6 @@
 //! The newest segment, which records are appended to.
 
-use crate::block;
+use crate::block::{self, RowChecksums};
 use crate::contents;
 use crate::dictionary::{Numbers, Source, What, index};
 use crate::error::SegmentError;
@@ -35,6 +35,8 @@ pub(crate) struct Segment {
     pub(crate) newest: Option<i64>,
     /// It is complete: nothing may be appended.
     pub(crate) is_complete: bool,
+    /// An older qev began it: its rows have no checksums, and nothing is appended to it.
+    pub(crate) is_of_older_version: bool,
     db: Connection,
     sources: Numbers<Source>,
     whats: Numbers<What>,
@@ -92,11 +94,12 @@ impl Segment {
             db.query_row("SELECT max(last), ifnull(sum(records), 0), max(received_max) FROM block", [], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?;
-        let mut block = block::Open::default();
+        let rows = RowChecksums::of(&db)?;
+        let mut block = block::Open::new(rows);
         let mut last = blocks_end.unwrap_or(first.saturating_sub(1));
         {
             let sql = format!("SELECT {} FROM record WHERE seq > ?1 ORDER BY seq", row::COLUMNS);
-            let mut statement = db.prepare(&sql)?;
+            let mut statement = store::prepare(&db, &sql)?;
             let mut rows = statement.query([last])?;
             while let Some(row) = rows.next()? {
                 let row = Row::read(row)?;
@@ -130,6 +133,7 @@ impl Segment {
             started,
             newest,
             is_complete: ended.is_some(),
+            is_of_older_version: rows == RowChecksums::Absent,
             db,
             sources,
             whats,
@@ -172,10 +176,11 @@ impl Segment {
             open.write_all(sources, whats, &transaction)?;
         }
         {
-            let mut insert = transaction.prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+            let mut insert = transaction.prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
             for (seq, record) in records {
                 let row = Row::new(seq, sources.of(record), whats.of(record), record);
                 let rest = Some(&*row.rest).filter(|rest| !rest.is_empty());
+                let sum = row.sum();
                 insert.execute(params![
                     row.seq,
                     row.source,
@@ -184,13 +189,14 @@ impl Segment {
                     row.lag,
                     row.summary,
                     row.data,
-                    rest
+                    rest,
+                    sum.short()
                 ])?;
                 if open.is_some() {
                     changes.note(seq, record);
                 }
                 received = row.received;
-                block.add(&row);
+                block.add_summed(&row, sum);
                 let bytes = u64::try_from(row.bytes()).unwrap_or(u64::MAX);
                 size.1 = size.1.saturating_add(bytes);
                 // What tells of what was dropped is nobody's: it could not be dropped again.

@@ -197,7 +197,7 @@ impl Sessions {
             return Ok(());
         }
         db.execute_batch(store::SESSION_TABLE)?;
-        let mut insert = db.prepare("INSERT INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+        let mut insert = db.prepare("INSERT INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
         for record in self.open.values() {
             let row = Row::new(number(record), sources.of(record), whats.of(record), record);
             let rest = Some(&*row.rest).filter(|rest| !rest.is_empty());
@@ -209,7 +209,8 @@ impl Sessions {
                 row.lag,
                 row.summary,
                 row.data,
-                rest
+                rest,
+                row.sum().short()
             ])?;
         }
         sources.write(db)?;
@@ -257,7 +258,7 @@ impl Sessions {
         let (mut sources, mut whats) = (Entries::<Source>::new(), Entries::<What>::new());
         sources.read(&db)?;
         whats.read(&db)?;
-        let mut statement = db.prepare(&format!("SELECT {} FROM session", row::COLUMNS))?;
+        let mut statement = store::prepare(&db, &format!("SELECT {} FROM session", row::COLUMNS))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let row = Row::read(row)?;

@@ -1,9 +1,10 @@
 //! A segment as a file of SQLite's: its tables, how it is made, and how it is opened.
 
+use crate::checksum::ABSENT;
 use crate::contents::{beside, sync};
 use crate::error::{FORMAT, SegmentError};
 use crate::options::Synchronous;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Statement};
 use rustix::fs::Access;
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
@@ -29,15 +30,18 @@ const TABLES: &str = "
     CREATE TABLE segment(first INTEGER NOT NULL, last INTEGER, records INTEGER, newest INTEGER,
         heard_after INTEGER, heard_until INTEGER);
     CREATE TABLE source(
-        id INTEGER PRIMARY KEY, host TEXT NOT NULL, machine TEXT NOT NULL, machine_id TEXT, session TEXT, via TEXT);
-    CREATE TABLE what(id INTEGER PRIMARY KEY, kind TEXT NOT NULL, event TEXT, severity TEXT NOT NULL);
+        id INTEGER PRIMARY KEY, host TEXT NOT NULL, machine TEXT NOT NULL, machine_id TEXT, session TEXT, via TEXT,
+        row_checksum INTEGER NOT NULL);
+    CREATE TABLE what(
+        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, event TEXT, severity TEXT NOT NULL, row_checksum INTEGER NOT NULL);
     CREATE TABLE record(
         seq INTEGER PRIMARY KEY, source INTEGER NOT NULL, what INTEGER NOT NULL, received INTEGER, lag INTEGER,
-        summary TEXT NOT NULL, data TEXT, rest BLOB);
+        summary TEXT NOT NULL, data TEXT, rest BLOB, row_checksum INTEGER NOT NULL);
     CREATE TABLE block(
         last INTEGER PRIMARY KEY, first INTEGER NOT NULL, records INTEGER NOT NULL,
         received_min INTEGER, received_max INTEGER, timestamp_min INTEGER, timestamp_max INTEGER,
-        whats BLOB NOT NULL, checksum INTEGER NOT NULL, sources BLOB NOT NULL);
+        whats BLOB NOT NULL, checksum INTEGER NOT NULL, sources BLOB NOT NULL,
+        row_checksum INTEGER NOT NULL, sources_checksum INTEGER NOT NULL);
     CREATE TABLE share(source INTEGER PRIMARY KEY, bytes INTEGER NOT NULL);
     CREATE TABLE compaction(last INTEGER NOT NULL, without INTEGER NOT NULL);
     CREATE VIEW log AS
@@ -49,7 +53,7 @@ const TABLES: &str = "
 pub(crate) const SESSION_TABLE: &str = "
     CREATE TABLE IF NOT EXISTS session(
         seq INTEGER PRIMARY KEY, source INTEGER NOT NULL, what INTEGER NOT NULL, received INTEGER, lag INTEGER,
-        summary TEXT NOT NULL, data TEXT, rest BLOB)";
+        summary TEXT NOT NULL, data TEXT, rest BLOB, row_checksum INTEGER NOT NULL)";
 
 /// Makes the file of a new segment without records; `fill` writes what else it has from its beginning. The file appears
 /// under its name when it is complete.
@@ -113,6 +117,22 @@ pub(crate) fn has_table(db: &Connection, name: &str) -> Result<bool, SegmentErro
 pub(crate) fn has_column(db: &Connection, table: &str, name: &str) -> rusqlite::Result<bool> {
     let sql = "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2";
     Ok(db.query_row(sql, [table, name], |row| row.get::<_, i64>(0))? > 0)
+}
+
+/// Whether the rows of a segment have checksums. Those of older qevs do not.
+pub(crate) fn has_checksums(db: &Connection) -> Result<bool, SegmentError> {
+    Ok(has_column(db, "record", "row_checksum")?)
+}
+
+/// Prepares a statement that reads checksums. Where the segment has none, a word stands for each.
+pub(crate) fn prepare<'db>(db: &'db Connection, sql: &str) -> rusqlite::Result<Statement<'db>> {
+    match db.prepare(sql) {
+        Err(error) if error.to_string().contains("no such column: ") => {
+            let absent = format!("'{ABSENT}'");
+            db.prepare(&sql.replace("row_checksum", &absent).replace("sources_checksum", &absent))
+        }
+        prepared => prepared,
+    }
 }
 
 /// Of a segment that was rewritten: its last number, and how many of its numbers have no record any more.

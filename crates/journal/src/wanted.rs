@@ -7,6 +7,7 @@ use crate::block::Block;
 use crate::dictionary::{Entries, Entry as _, Source, What, index};
 use crate::error::SegmentError;
 use crate::row::Row;
+use crate::store;
 use qev_qmp::Timestamp;
 use qev_record::{Filter, Kind, NO_MACHINE, Record};
 use rusqlite::types::ValueRef;
@@ -53,16 +54,17 @@ impl Wanted {
     pub(crate) fn read(&mut self, db: &Connection) -> Result<(), SegmentError> {
         self.whats.read(db)?;
         for what in self.whats.entries.iter().skip(self.wants_what.len()) {
-            self.wants_what.push(may_want_what(&self.filter, what));
+            // Records of an entry that is not what was written are looked at, and found to be damaged.
+            self.wants_what.push(what.as_ref().is_none_or(|what| may_want_what(&self.filter, what)));
         }
         let Some(wants_source) = &mut self.wants_source else { return Ok(()) };
-        let mut statement = db.prepare(Source::SELECT)?;
+        let mut statement = store::prepare(db, Source::SELECT)?;
         let mut rows = statement.query([i64::try_from(wants_source.len()).unwrap_or(i64::MAX)])?;
         while let Some(row) = rows.next()? {
             if index(row.get(0)?) != Some(wants_source.len()) {
                 return Err(SegmentError::damaged("entries of the dictionary of sources are missing"));
             }
-            wants_source.push(may_want_source(&self.filter, row)?);
+            wants_source.push(!Source::is_whole(row) || may_want_source(&self.filter, row)?);
         }
         Ok(())
     }

@@ -146,3 +146,24 @@ fn the_oldest_segments_give_way_when_all_together_are_too_large() {
     let left = dir.all();
     assert_eq!((left[0].seq, left.last().unwrap().seq), (Some(first), Some(6000)));
 }
+
+#[test]
+fn a_segment_without_checksums_is_read_and_nothing_is_appended_to_it() {
+    let dir = Scratch::new();
+    dir.open(Options::default()).append(&mut some("web1", 1..=100)).unwrap();
+    let segment = dir.segments().remove(0);
+    let db = rusqlite::Connection::open(&segment).unwrap();
+    for table in ["record", "source", "what", "block"] {
+        db.execute_batch(&format!("ALTER TABLE {table} DROP COLUMN row_checksum")).unwrap();
+    }
+    db.execute_batch("ALTER TABLE block DROP COLUMN sources_checksum").unwrap();
+    drop(db);
+    assert_eq!(numbers(&dir.all()), (1..=100).collect::<Vec<_>>());
+    let mut journal = dir.open(Options::default());
+    journal.append(&mut some("web1", 101..=200)).unwrap();
+    assert_eq!(journal.findings(), []);
+    assert_eq!(dir.segments().len(), 2);
+    assert_eq!(numbers(&dir.all()), (1..=200).collect::<Vec<_>>());
+    let report = dir.reader().check().unwrap();
+    assert!(report.is_sound(), "{report}");
+}

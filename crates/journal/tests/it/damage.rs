@@ -95,6 +95,86 @@ fn one_bit_that_flipped_is_found_by_checking() {
     assert!(!report.is_sound() && report.holes.is_empty());
 }
 
+/// Changes one byte of each of these texts in a file, wherever they stand.
+fn flip(path: &Path, texts: &[impl AsRef<str>]) {
+    change(path, |bytes| {
+        for text in texts.iter().map(AsRef::as_ref) {
+            let at: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(text.as_bytes())).collect();
+            assert!(!at.is_empty(), "{text}");
+            // The last but one: a digit of a number.
+            at.iter().for_each(|at| bytes[at + text.len() - 2] ^= 1);
+        }
+    });
+}
+
+#[test]
+fn records_that_are_not_what_was_written_are_named_and_not_delivered() {
+    for newest_first in [false, true] {
+        let dir = filled(3000);
+        let segments = dir.segments();
+        let first: i64 = segments[1].file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        let damaged = [first + 10, first + 12, first + 110];
+        flip(&segments[1], &damaged.map(|n| format!("\"actual\": {n}}}")));
+        let (mut found, mut errors) = (Vec::new(), Vec::new());
+        for record in dir.reader().records(&Query { newest_first, ..Query::default() }) {
+            record.map_or_else(|error| errors.push(error.to_string()), |record| found.push(record));
+        }
+        let mut found = numbers(&found);
+        found.sort_unstable();
+        assert_eq!(found, (1..=3000).filter(|n| !damaged.contains(n)).collect::<Vec<_>>());
+        let said = errors.join("; ");
+        assert!(damaged.iter().all(|n| said.contains(&n.to_string())), "{said}");
+        assert!(errors.iter().all(|error| error.ends_with("not what was written")), "{said}");
+    }
+}
+
+#[test]
+fn damage_to_a_dictionary_or_a_summary_hides_no_other_record() {
+    // The name of a machine, the name of an event, and the list of sources in the summaries.
+    for text in ["web1", "BALLOON_CHANGE"] {
+        let dir = Scratch::new();
+        let mut journal = dir.open(small());
+        for first in (1..=3000).step_by(100) {
+            let mut group = some("web1", first..first + 50);
+            group.extend(some("db1", first + 50..first + 100));
+            group.iter_mut().skip(50).for_each(|record| record.event = Some("STOP".into()));
+            journal.append(&mut group).unwrap();
+        }
+        drop(journal);
+        let segments = dir.segments();
+        let first_of = |n: usize| segments[n].file_stem().unwrap().to_str().unwrap().parse::<i64>().unwrap();
+        flip(&segments[1], &[text]);
+        let (found, errors) = read(&dir);
+        let is_damaged = |n: &i64| (first_of(1)..first_of(2)).contains(n) && (n - 1) % 100 < 50;
+        assert_eq!(found, (1..=3000).filter(|n| !is_damaged(n)).collect::<Vec<_>>(), "{text}");
+        assert!(!errors.is_empty() && errors.iter().all(|error| error.ends_with("not what was written")), "{errors:?}");
+        assert!(!dir.reader().check().unwrap().is_sound());
+    }
+}
+
+#[test]
+fn a_summary_that_is_not_what_was_written_leaves_nothing_out() {
+    let dir = Scratch::new();
+    let mut journal = dir.open(Options::default().segment_bytes(1 << 20).synchronous(Synchronous::Off));
+    journal.append(&mut some("web1", 1..=5000)).unwrap();
+    journal.append(&mut some("web1", 5001..=20_000)).unwrap();
+    drop(journal);
+    let segment = dir.segments().remove(0);
+    let db = rusqlite::Connection::open(&segment).unwrap();
+    // As if it had nothing of the time that is asked for.
+    db.execute("UPDATE block SET received_min = 5, received_max = 6 WHERE first = 1025", []).unwrap();
+    drop(db);
+    let since = Some(Timestamp::from_micros(AT));
+    let filter = qev_record::Filter { since, ..qev_record::Filter::default() };
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    for record in dir.reader().records(&Query { filter, ..Query::default() }) {
+        record.map_or_else(|error| errors.push(error.to_string()), |record| found.push(record));
+    }
+    assert_eq!(numbers(&found), (1..=20_000).collect::<Vec<_>>());
+    assert!(errors.len() == 1 && errors[0].contains("the block with record 2048"), "{errors:?}");
+    assert!(!dir.reader().check().unwrap().is_sound());
+}
+
 #[test]
 fn a_newest_segment_that_cannot_be_opened_is_set_aside_and_its_numbers_are_not_given_out_again() {
     for harm in [Vec::clear, |bytes: &mut Vec<u8>| bytes[..100].fill(0)] {
