@@ -4,6 +4,7 @@
 //! open, and what it commits there is lost when it closes them.
 
 use crate::contents::{self, FileId, beside};
+use crate::lock_file::{self, Holder};
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,8 @@ pub(crate) enum Place {
     LogCut,
     /// The segment's file was removed or replaced.
     Replaced,
+    /// They have their names, but another process holds a lock that SQLite needs to write.
+    Locked,
 }
 
 /// The files that SQLite has open for a segment.
@@ -63,6 +66,11 @@ impl Files {
         }
         self.log_bytes = bytes;
         Place::Ours
+    }
+
+    /// Which process holds a lock of SQLite's on them, and is not this one.
+    pub(crate) fn holder(&self, path: &Path) -> Option<Holder> {
+        lock_file::holder_of_range(&self.index_path).or_else(|| lock_file::holder_of_range(path))
     }
 
     /// Removes what is beside the segment and cannot be read together with it: the index always, from which SQLite would

@@ -8,7 +8,7 @@ use crate::clock::Now;
 use crate::compact;
 use crate::contents::{self, Entry};
 use crate::error::{AppendError, OpenError, SegmentError};
-use crate::files::Place;
+use crate::files::{Files, Place};
 use crate::high_water::{HighWaterFile, HighWaterMark};
 use crate::lock::Lock;
 use crate::options::Options;
@@ -21,6 +21,7 @@ use crate::shallow;
 use crate::store;
 use qev_qmp::Timestamp;
 use qev_record::Record;
+use resume::locked;
 use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -242,7 +243,8 @@ impl Journal {
         let place = segment.place();
         self.newest = Some(segment);
         if let Err(error) = appended {
-            self.close_newest(place);
+            let is_locked = place == Place::Ours && store::is_about_lock(&error);
+            self.close_newest(if is_locked { Place::Locked } else { place });
             return match SegmentError::from(error) {
                 SegmentError::Damaged(problem) => Ok(Err(problem)),
                 SegmentError::Sqlite(source) => Err(AppendError::Store { path, source }),
@@ -300,8 +302,16 @@ impl Journal {
         Ok(segment)
     }
 
-    fn open_newest(&self, path: &Path) -> Result<Segment, SegmentError> {
-        let segment = Segment::open(path, self.options.synchronous)?;
+    fn open_newest(&mut self, path: &Path) -> Result<Segment, SegmentError> {
+        let segment = match Segment::open(path, self.options.synchronous) {
+            Err(SegmentError::Sqlite(error)) if store::is_about_lock(&error) => {
+                let holder = Files::of(path).holder(path);
+                self.warnings.push(format!("the segment {}: {}", path.display(), locked(holder.as_ref())).into());
+                store::make_private(path)?;
+                Segment::open(path, self.options.synchronous)?
+            }
+            opened => opened?,
+        };
         segment.limit_log(self.options.segment_bytes)?;
         Ok(segment)
     }

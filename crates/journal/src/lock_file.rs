@@ -151,11 +151,21 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The process that holds a lock on a file, as `/proc/locks` says; `None` when it does not.
+/// The process that holds a lock on a file (`flock`), as `/proc/locks` says; `None` when it does not.
 pub(crate) fn holder(path: &Path) -> Option<Holder> {
+    find_holder(path, &["FLOCK"], None)
+}
+
+/// The process other than this one that holds a lock on a range of a file (`fcntl`), as SQLite does; `None` when
+/// `/proc/locks` does not say.
+pub(crate) fn holder_of_range(path: &Path) -> Option<Holder> {
+    find_holder(path, &["POSIX", "OFDLCK"], Some(std::process::id()))
+}
+
+fn find_holder(path: &Path, kinds: &[&str], other_than: Option<u32>) -> Option<Holder> {
     let metadata = std::fs::metadata(path).ok()?;
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let pid = pid_in(&locks, contents::id_of(&metadata))?;
+    let pid = pid_in(&locks, contents::id_of(&metadata), kinds, other_than)?;
     let process = Path::new("/proc").join(pid.to_string());
     let name = std::fs::read(process.join("comm")).ok();
     let name = name.map(|name| String::from_utf8_lossy(&name).trim_end_matches('\n').into());
@@ -168,13 +178,14 @@ pub(crate) fn holder(path: &Path) -> Option<Holder> {
 ///
 /// Some file systems show another device there than `stat` does. So a line with the number of the inode will do where none
 /// has both.
-fn pid_in(locks: &str, (device, inode): FileId) -> Option<u32> {
+fn pid_in(locks: &str, (device, inode): FileId, kinds: &[&str], other_than: Option<u32>) -> Option<u32> {
     let of_inode = format!(":{inode}");
     let exact = format!("{:02x}:{:02x}{of_inode}", rustix::fs::major(device), rustix::fs::minor(device));
     let held = locks.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace().skip(1);
         let (kind, pid, file) = (words.next()?, words.nth(2)?, words.next()?);
-        (kind == "FLOCK").then_some((pid.parse::<u32>().ok()?, file))
+        let pid = pid.parse().ok().filter(|pid: &u32| kinds.contains(&kind) && Some(*pid) != other_than)?;
+        Some((pid, file))
     });
     let held: Vec<(u32, &str)> = held.filter(|(_, file)| file.ends_with(&of_inode)).collect();
     held.iter().find(|(_, file)| *file == exact).or(held.first()).map(|(pid, _)| *pid)
@@ -194,7 +205,7 @@ mod tests {
 
     fn check(device: (u32, u32), inode: u64, expected: Option<u32>) {
         let id = (rustix::fs::makedev(device.0, device.1), inode);
-        assert_eq!(pid_in(LOCKS, id), expected, "{device:?} {inode}");
+        assert_eq!(pid_in(LOCKS, id, &["FLOCK"], None), expected, "{device:?} {inode}");
     }
 
     #[test]
@@ -203,6 +214,8 @@ mod tests {
         check((0, 42), 5000, Some(100));
         check((9, 9), 15000, Some(400));
         check((8, 1), 500, None);
+        let of_range = |other_than| pid_in(LOCKS, (rustix::fs::makedev(8, 1), 5000), &["POSIX"], other_than);
+        assert_eq!((of_range(None), of_range(Some(77))), (Some(77), None));
     }
 
     #[test]

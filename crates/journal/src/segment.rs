@@ -6,6 +6,7 @@ use crate::dictionary::{Numbers, Source, What, index};
 use crate::error::SegmentError;
 use crate::files::{Files, Place};
 use crate::gone;
+use crate::lock_file::Holder;
 use crate::options::Synchronous;
 use crate::row::{self, Row};
 use crate::sessions::{Changes, Heard, Sessions};
@@ -247,14 +248,23 @@ impl Segment {
                 let _ = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
             }
             // What SQLite would put into the segment from a log that was cut, or into another's file, is not what was written.
-            Place::LogCut | Place::Replaced => {
+            // Nothing is put into the segment while it is locked.
+            Place::LogCut | Place::Replaced | Place::Locked => {
                 let _ = db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
             }
         }
         drop(db);
-        if matches!(place, Place::LogRemoved | Place::LogCut) {
-            files.remove_strange(&path);
+        match place {
+            Place::Ours | Place::Replaced => {}
+            Place::LogRemoved | Place::LogCut => files.remove_strange(&path),
+            // The next one who opens it says whether that helped.
+            Place::Locked => drop(store::make_private(&path)),
         }
+    }
+
+    /// Which process keeps it locked.
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        self.files.holder(&self.path)
     }
 
     /// SQLite's log beside it is put into it when it is about as large as a segment: small groups make a log that is many

@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Stateme
 use rustix::fs::Access;
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -19,6 +20,9 @@ const APPLICATION_ID: i64 = 0x7165_766A;
 /// Who may read and write the newest segment, and who may read a sealed one.
 const MODE: u32 = 0o640;
 const SEALED_MODE: u32 = 0o440;
+
+/// Who may read and write the newest segment, when another user kept it locked.
+const PRIVATE_MODE: u32 = 0o600;
 
 /// How long to wait for a lock of SQLite's. They are held for moments: while a crashed writer's file is recovered.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -105,6 +109,30 @@ pub(crate) fn open(path: &Path, synchronous: Synchronous) -> Result<Connection, 
     db.pragma_update(None, "synchronous", synchronous)?;
     verify(&db)?;
     Ok(db)
+}
+
+/// Keeps all other users from locking a segment that is written to, and its writer from meeting a lock that one of them
+/// has already.
+///
+/// Whoever may read a file can lock a part of it. SQLite's locks are in the index beside its log, which is made anew, with the
+/// mode of the segment, by who opens it next. There must be no other writer.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    let (log, index) = (beside(path, "-wal"), beside(path, "-shm"));
+    for path in [path, &log] {
+        match fs::set_permissions(path, Permissions::from_mode(PRIVATE_MODE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    match fs::remove_file(index) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether an error of SQLite's is that another process holds a lock.
+pub(crate) fn is_about_lock(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// Whether a segment has a table. Those of older qevs lack some.

@@ -10,6 +10,7 @@ use crate::contents;
 use crate::error::{OpenError, SegmentError};
 use crate::files::Place;
 use crate::high_water::{HighWaterFile, HighWaterMark};
+use crate::lock_file::Holder;
 use crate::recover;
 use crate::segment::Segment;
 use std::path::{Path, PathBuf};
@@ -20,11 +21,11 @@ impl Journal {
         let Some(segment) = self.newest.take() else { return };
         if let Some(change) = match place {
             Place::Ours | Place::Replaced => None,
-            Place::LogRemoved => Some("removed or replaced"),
-            Place::LogCut => Some("cut"),
+            Place::LogRemoved => Some("its log was removed or replaced while qev wrote to it".to_owned()),
+            Place::LogCut => Some("its log was cut while qev wrote to it".to_owned()),
+            Place::Locked => Some(locked(segment.holder().as_ref())),
         } {
-            let path = segment.path.display();
-            self.warnings.push(format!("SQLite's log beside {path} was {change} while qev wrote to it").into());
+            self.warnings.push(format!("the segment {}: {change}", segment.path.display()).into());
             // So that it is told, and looked after, soon.
             self.is_retention_due = true;
         }
@@ -33,7 +34,8 @@ impl Journal {
 
     /// Whether the newest segment, which was closed since its log was out of place, has all records up to this one.
     pub(super) fn has_all_up_to(&mut self, last: i64) -> bool {
-        match self.open_newest(&self.path_of_newest()) {
+        let path = self.path_of_newest();
+        match self.open_newest(&path) {
             Ok(segment) if segment.last == last => self.newest = Some(segment),
             _ => {}
         }
@@ -147,6 +149,12 @@ impl Drop for Journal {
             high_water.close();
         }
     }
+}
+
+/// What is said of a segment that another process keeps locked.
+pub(super) fn locked(holder: Option<&Holder>) -> String {
+    let holder = holder.map_or_else(|| "another process".to_owned(), ToString::to_string);
+    format!("{holder} keeps it locked, so until it is complete only its owner may open it")
 }
 
 fn unsigned(n: i64) -> u64 {

@@ -96,6 +96,45 @@ fn another_user_reads_what_he_may_and_is_told_what_is_in_the_way() {
     assert_eq!(nobody(dir.path()), format!("cannot read the journal in {}", dir.path().display()));
 }
 
+/// In the other process: keeps a lock on a file that it can only read, until somebody closes its standard input.
+fn keep_locked(index: &Path) {
+    let file = fs::File::open(index).unwrap();
+    rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::LockShared).unwrap();
+    std::io::stdout().write_all(b"\nlocked\n").unwrap();
+    let _ = std::io::Read::read(&mut std::io::stdin(), &mut [0]);
+}
+
+#[test]
+fn a_reader_that_keeps_a_lock_does_not_keep_the_writer_from_writing() {
+    let test = "beside::a_reader_that_keeps_a_lock_does_not_keep_the_writer_from_writing";
+    if let Some(index) = std::env::var_os(DIRECTORY) {
+        return keep_locked(Path::new(&index));
+    }
+    let dir = Scratch::new();
+    let mut journal = dir.open(Options::default());
+    journal.append(&mut some("web1", 1..=10)).unwrap();
+    let index = dir.segments()[0].with_extension("qev-shm");
+    let mut other = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(DIRECTORY, &index)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(other.stdout.take().unwrap()));
+    assert!(lines.any(|line| line.unwrap() == "locked"));
+    journal.append(&mut some("web1", 11..=20)).unwrap_err();
+    journal.append(&mut some("web1", 11..=20)).unwrap();
+    let said = journal.take_warnings().join("; ");
+    assert!(said.contains(&format!(": process {} (", other.id())) && said.contains("keeps it locked"), "{said}");
+    assert_eq!(index.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(numbers(&dir.all()), (1..=20).collect::<Vec<_>>());
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    drop(journal);
+    assert!(dir.reader().check().unwrap().is_sound());
+}
+
 #[test]
 fn a_slow_reader_is_in_nobodys_way() {
     let dir = Scratch::new();

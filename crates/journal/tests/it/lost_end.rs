@@ -72,7 +72,7 @@ fn a_log_that_is_removed_under_the_writer_costs_nothing() {
             journal.append(&mut some("web1", 2101..=2200)).unwrap();
             assert_eq!(journal.take_losses(), []);
             let warnings = journal.take_warnings();
-            let expected = "was removed or replaced while qev wrote to it";
+            let expected = ": its log was removed or replaced while qev wrote to it";
             assert!(warnings.len() == 1 && warnings[0].ends_with(expected), "{warnings:?}");
             let copy = killed(&dir);
             check_whole(&copy, 2200);
