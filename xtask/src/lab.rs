@@ -9,6 +9,7 @@
 //! * [`monitor`]: a QMP client of a few lines; [`serial`]: the guest's console, where its `init` takes orders;
 //! * [`guest`]: all of that as one machine; [`watch`]: `qev watch` looking at it;
 //! * [`libvirt`]: a libvirtd, for machines that are libvirt's;
+//! * [`memory_group`]: a control group with a limit of memory;
 //! * [`five_events`]: what to do to the machine so that it sends each of the five.
 //!
 //! ```no_run
@@ -32,6 +33,7 @@ pub mod guest;
 pub mod initramfs;
 pub mod kernel;
 pub mod libvirt;
+pub mod memory_group;
 pub mod monitor;
 pub mod port;
 pub mod process;

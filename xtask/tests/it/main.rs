@@ -19,6 +19,8 @@ mod page;
 #[cfg(test)]
 mod power_cut;
 #[cfg(test)]
+mod process_end;
+#[cfg(test)]
 mod prometheus;
 #[cfg(test)]
 mod proxy;

@@ -90,9 +90,10 @@ pub(crate) async fn hold(monitor: Negotiated, daemon: &Daemon) {
 async fn attach(monitor: Negotiated, restored: Option<(Held, Restored)>, daemon: &Daemon) {
     let mut since = now();
     let Negotiated { mut client, mut events, way, place, path, configured, announced } = monitor;
-    let process = client.peer().and_then(|peer| peer.pid).and_then(Process::of);
-    // A machine that ended meanwhile has no process any more.
     let known = restored.as_ref().and_then(|(held, _)| held.session.clone());
+    let process = client.peer().and_then(|peer| peer.pid).and_then(Process::of);
+    // A machine that ended meanwhile has no process any more, and its id may be another's by now.
+    let process = process.filter(|process| known.as_ref().is_none_or(|known| process.session() == *known));
     let session = process.as_ref().map(Process::session).or(known);
     let (answers, early) = questions::ask(&client, &mut events).await;
     // Who was known is known, whether it answers now or not.

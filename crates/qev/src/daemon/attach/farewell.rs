@@ -42,7 +42,9 @@ impl Farewell {
             (Some((pid, fate)), Some(why)) => {
                 (Severity::Notice, format!("the machine shut down ({why}); process {pid} {fate}"))
             }
-            (Some((pid, fate @ Fate::Killed(_))), None) => (Severity::Critical, format!("process {pid} {fate}")),
+            (Some((pid, fate @ (Fate::Killed(_) | Fate::OutOfMemory))), None) => {
+                (Severity::Critical, format!("process {pid} {fate}"))
+            }
             (Some((pid, Fate::Gone)), None) => {
                 (Severity::Error, format!("process {pid} is gone without a shutdown, and how it ended is not known"))
             }

@@ -21,7 +21,7 @@ use crate::daemon::Daemon;
 use crate::daemon::absence::{Absence, Absences, Arrival};
 use crate::daemon::handover::{Held, Kept};
 use crate::daemon::identity::Identity;
-use crate::daemon::process::{Fate, PATIENCE, Process};
+use crate::daemon::process::{Fate, Process};
 use crate::daemon::recorder::Outbox;
 use crate::daemon::roster::{MachineStatus, Roster};
 use crate::daemon::sessions::{FromSpare, Joining, Membership, MonitorId, Spare};
@@ -35,6 +35,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 /// How many events are taken at one look. A machine that floods is let go of only between two.
 const A_LOOK: usize = 64;
@@ -103,7 +104,7 @@ pub(super) async fn run(start: Start, daemon: Daemon) {
     };
     machine.appear(&monitor, since);
     machine.begin(&daemon.absences, since, was_open, &how, &answers).await;
-    machine.run(monitor, kept, process, over, membership, &daemon).await;
+    machine.run(monitor, kept, process.map(Arc::new), over, membership, &daemon).await;
 }
 
 impl Monitor {
@@ -213,7 +214,7 @@ impl Machine {
         mut self,
         mut monitor: Monitor,
         mut kept: Option<Kept>,
-        mut process: Option<Process>,
+        mut process: Option<Arc<Process>>,
         mut over: oneshot::Sender<()>,
         mut membership: Membership,
         daemon: &Daemon,
@@ -224,9 +225,11 @@ impl Machine {
                 Attended::TakenOver(next, its_over) => {
                     (monitor, over) = (*next, its_over);
                     kept = monitor.keep(daemon);
-                    let session = self.session.as_deref();
-                    let again = monitor.client.peer().and_then(|peer| peer.pid).and_then(Process::of);
-                    process = again.filter(|process| session == Some(&*process.session()));
+                    if process.is_none() {
+                        let session = self.session.as_deref();
+                        let found = monitor.client.peer().and_then(|peer| peer.pid).and_then(Process::of);
+                        process = found.filter(|process| session == Some(&*process.session())).map(Arc::new);
+                    }
                 }
             }
         };
@@ -243,20 +246,22 @@ impl Machine {
         &mut self,
         monitor: &mut Monitor,
         kept: &Option<Kept>,
-        process: Option<&Process>,
+        process: Option<&Arc<Process>>,
         inbox: &mut mpsc::Receiver<FromSpare>,
         daemon: &Daemon,
     ) -> Attended {
         let lent = self.lend(&monitor.client, daemon);
-        let client = monitor.client.clone();
-        let fate = async {
-            client.ended().await;
-            // At once: its parent may take its status away any moment.
-            match process {
-                Some(process) => Some((process.pid(), process.fate(PATIENCE).await)),
-                None => None,
-            }
-        };
+        // A task of its own: where the kernel does not keep the status, it is to be looked at as soon as the connection
+        // ends, and not when the journal has taken what was received.
+        let mut watch = JoinSet::new();
+        if let Some(process) = process {
+            let (client, process) = (monitor.client.clone(), Arc::clone(process));
+            watch.spawn(async move {
+                let fate = process.fate_after(async { drop(client.ended().await) }).await;
+                (process.pid(), fate)
+            });
+        }
+        let fate = async { watch.join_next().await.and_then(Result::ok) };
         tokio::pin!(fate);
         let heard = self.listen(monitor, fate.as_mut(), inbox, daemon).await;
         // Nothing of ours waits for its clients.
