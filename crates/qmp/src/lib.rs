@@ -16,7 +16,7 @@ pub mod timestamp;
 
 pub use dialect::Dialect;
 pub use error::{ErrorClass, QmpError};
-pub use event::{Event, EventName, Typed};
+pub use event::{Event, EventName, RunState, Typed};
 pub use introspect::Schema;
 pub use json::{Json, Object, Value};
 pub use message::{Greeting, Message, QemuVersion, Reply};

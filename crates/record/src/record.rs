@@ -16,7 +16,7 @@ pub use read::RecordError;
 use crate::meaning::Meaning;
 use crate::plain;
 use crate::severity::Severity;
-use qev_qmp::{Event, EventName, Json, Timestamp};
+use qev_qmp::{Event, EventName, Json, RunState, Timestamp};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -225,6 +225,21 @@ impl Record {
     /// command by the command's name, `{"query-status": {…}, "query-balloon": {…}}`.
     pub fn state(host: impl Into<Arc<str>>, machine: impl Into<Arc<str>>, received: Timestamp, data: Json) -> Record {
         let Meaning { severity, sentence } = state::meaning(&data);
+        let mut record = Record::new(Kind::State, host.into(), machine.into(), received, severity, sentence);
+        record.data = Some(data);
+        record
+    }
+
+    /// A record that a machine is in another run state than its events said. `data` has the answer that says so by the command
+    /// that was asked, as in [`Record::state`], and nothing else.
+    pub fn run_state(
+        host: impl Into<Arc<str>>,
+        machine: impl Into<Arc<str>>,
+        received: Timestamp,
+        state: &RunState,
+        data: Json,
+    ) -> Record {
+        let Meaning { severity, sentence } = state::run_state(state);
         let mut record = Record::new(Kind::State, host.into(), machine.into(), received, severity, sentence);
         record.data = Some(data);
         record

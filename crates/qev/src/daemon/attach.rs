@@ -21,6 +21,7 @@ mod questions;
 pub(crate) mod run_state;
 mod session;
 mod spare;
+pub(crate) mod status_query;
 
 use super::Daemon;
 use super::descriptors::DescriptorUse;

@@ -9,6 +9,53 @@ use crate::json::Value;
 use crate::json::scan::Scanner;
 
 choice! {
+    /// What a machine is doing: the `status` that `query-status` returns (`RunState`). No event carries it.
+    RunState {
+        /// A debugger stopped it (`-s`), at a breakpoint or on request.
+        Debug = "debug",
+        /// It was started to receive a migration, which has not ended.
+        InMigrate = "inmigrate",
+        /// QEMU found an error inside itself, of KVM for example; only a reset helps.
+        InternalError = "internal-error",
+        /// An I/O error stopped it (`werror=stop`).
+        IoError = "io-error",
+        /// It was stopped (`stop`).
+        Paused = "paused",
+        /// It was migrated away: it runs elsewhere, and must not be continued here.
+        PostMigrate = "postmigrate",
+        /// QEMU waits for its configuration (`-preconfig`), from 2.12 to 5.1; later ones say `prelaunch`.
+        Preconfig = "preconfig",
+        /// It has not run yet (`-S`), or was reset while it did not run.
+        Prelaunch = "prelaunch",
+        /// It is stopped while a migration finishes.
+        FinishMigrate = "finish-migrate",
+        /// It is stopped while a snapshot is restored.
+        RestoreVm = "restore-vm",
+        /// It runs.
+        Running = "running",
+        /// It is stopped while a snapshot is saved.
+        SaveVm = "save-vm",
+        /// Its guest shut down, and QEMU stays (`-no-shutdown`).
+        Shutdown = "shutdown",
+        /// Its guest suspended to RAM.
+        Suspended = "suspended",
+        /// Its watchdog expired, and stopped it.
+        Watchdog = "watchdog",
+        /// Its guest panicked, and it was stopped.
+        GuestPanicked = "guest-panicked",
+        /// It is stopped to synchronise with its COLO partner, since QEMU 2.8.
+        Colo = "colo",
+    }
+}
+
+impl RunState {
+    /// Returns whether QEMU leaves this state by itself, without an event that says so.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, RunState::InMigrate | RunState::FinishMigrate | RunState::RestoreVm | RunState::SaveVm)
+    }
+}
+
+choice! {
     /// Why a machine shuts down or is reset (`ShutdownCause`).
     ShutdownCause {
         /// For no reason that is known.

@@ -4,15 +4,15 @@
 //! not know, or has no device for, it leaves without an answer, and is left out. Events that come meanwhile are taken and
 //! kept in their order, for a subscription that is full would hold back the answers.
 
-use super::block_graph;
+use super::{block_graph, status_query};
 use crate::printer::now;
 use qev_link::{Client, EventItem, Events};
-use qev_qmp::{Json, Object, Timestamp};
+use qev_qmp::{Json, Object, RunState, Timestamp};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The questions.
-const STATUS: &str = "query-status";
+const STATUS: &str = status_query::COMMAND;
 const NAME: &str = "query-name";
 const UUID: &str = "query-uuid";
 const BALLOON: &str = "query-balloon";
@@ -39,9 +39,8 @@ impl Answers {
         self.member(UUID, "UUID")
     }
 
-    /// QEMU's `RunState`.
-    pub(super) fn status(&self) -> Option<String> {
-        self.member(STATUS, "status")
+    pub(super) fn run_state(&self) -> Option<RunState> {
+        self.member(STATUS, "status").map(|status| RunState::from(&*status))
     }
 
     /// All of them by command, for a record.

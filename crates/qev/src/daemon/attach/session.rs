@@ -16,7 +16,8 @@
 use super::copies::Copies;
 use super::farewell::Farewell;
 use super::questions::Answers;
-use super::run_state::RunState;
+use super::run_state::{RunStateTracker, may_change_run_state};
+use super::status_query::{self, Status, StatusQuery};
 use crate::daemon::Daemon;
 use crate::daemon::absence::{Absence, Absences, Arrival};
 use crate::daemon::handover::{Held, Kept};
@@ -28,7 +29,7 @@ use crate::daemon::sessions::{FromSpare, Joining, Membership, MonitorId, Spare};
 use crate::daemon::share::{Lent, Who};
 use crate::printer::now;
 use qev_link::{Client, EndReason, EventItem, Events};
-use qev_qmp::Timestamp;
+use qev_qmp::{Json, Object, Timestamp};
 use qev_record::record::Gap;
 use qev_record::{Record, Severity};
 use std::collections::VecDeque;
@@ -90,7 +91,8 @@ pub(super) async fn run(start: Start, daemon: Daemon) {
         outbox: daemon.recorder.outbox(),
         roster: daemon.roster.clone(),
         key: daemon.roster.key(),
-        run_state: RunState::found(answers.status()),
+        run_state: RunStateTracker::new(answers.run_state()),
+        is_status_due: false,
         identity,
         monitor: monitor.id,
         copies: Copies::default(),
@@ -124,7 +126,9 @@ struct Machine {
     outbox: Outbox,
     roster: Roster,
     key: String,
-    run_state: RunState,
+    run_state: RunStateTracker,
+    /// An event came after which the run state may be another than events tell.
+    is_status_due: bool,
     /// The monitor that is listened to first.
     monitor: MonitorId,
     copies: Copies,
@@ -223,6 +227,7 @@ impl Machine {
             match self.attend(&mut monitor, &kept, process.as_ref(), &mut membership.inbox, daemon).await {
                 Attended::Over(farewell) => break farewell,
                 Attended::TakenOver(next, its_over) => {
+                    self.is_status_due = true;
                     (monitor, over) = (*next, its_over);
                     kept = monitor.keep(daemon);
                     if process.is_none() {
@@ -317,12 +322,16 @@ impl Machine {
     ) -> Heard {
         let mut stopping = daemon.stopping();
         let mut became = None;
+        let mut status = StatusQuery::new(&monitor.client, self.run_state.state());
         for (received, item) in std::mem::take(&mut monitor.early) {
             if let Some(ended) = self.take(received, item, || None).await {
                 return Heard::Ended(ended, None);
             }
         }
         loop {
+            if std::mem::take(&mut self.is_status_due) {
+                status.ask();
+            }
             let next = async {
                 // In turns, for each may have something to say at any time.
                 tokio::select! {
@@ -339,6 +348,11 @@ impl Machine {
                 // Before what is there to be heard: a machine that floods would never let us go.
                 () = stopping.wait() => return Heard::Stopping,
                 next = next => next,
+                // Behind the events: those that QEMU sent before its answer are applied before it.
+                answered = status.next() => {
+                    self.answered(answered).await;
+                    continue;
+                }
             };
             match next {
                 Next::Spare(said) => self.hear_spare(said).await,
@@ -487,6 +501,18 @@ impl Machine {
         });
     }
 
+    /// Takes what the machine says of its run state. It is recorded where events did not say it, but for a state that QEMU
+    /// leaves in a moment.
+    async fn answered(&mut self, status: Status) {
+        let Status { state, answer } = status;
+        self.roster.change(&self.key, |status| status.run_state = Some(state.to_string()));
+        if !state.is_transient() && self.run_state.answer(&state) {
+            let (host, machine) = (Arc::clone(&self.host), Arc::clone(&self.identity.machine));
+            let data = Json::from(&Object::new().with(status_query::COMMAND, answer.value()));
+            self.put(Record::run_state(host, machine, now(), &state, data)).await;
+        }
+    }
+
     /// The record of what came, if it is worth one.
     fn record(&mut self, received: Timestamp, item: EventItem) -> Option<Record> {
         let (host, machine) = (Arc::clone(&self.host), Arc::clone(&self.identity.machine));
@@ -496,7 +522,8 @@ impl Machine {
         };
         let mut record = match item {
             EventItem::Event(event) => {
-                self.run_state.hear(&event);
+                self.run_state.apply(&event);
+                self.is_status_due |= may_change_run_state(&event);
                 // Nobody else has it, unless somebody else listens to the same connection.
                 Record::of_event(host, machine, received, Arc::unwrap_or_clone(event))
             }

@@ -12,19 +12,21 @@ use super::devices::{At, Devices, Slot};
 use super::hour::{Hour, Told, cut};
 use super::machines::key;
 use crate::daemon::attach::block_graph;
-use crate::daemon::attach::run_state::RunState;
+use crate::daemon::attach::run_state::RunStateTracker;
+use crate::daemon::attach::status_query;
 use crate::daemon::identity::Identity;
 use qev_qmp::event::AcpiDeviceOst;
-use qev_qmp::{Event, EventName, Json, Timestamp, Typed};
+use qev_qmp::{Event, EventName, Json, RunState, Timestamp, Typed};
 use qev_record::{Kind, Record};
 
 /// The events from which it follows how a machine is.
-pub(crate) const TELLING: [&str; 15] = [
+pub(crate) const TELLING: [&str; 16] = [
     "ACPI_DEVICE_OST",
     "BALLOON_CHANGE",
     "BLOCK_IO_ERROR",
     "GUEST_CRASHLOADED",
     "GUEST_PANICKED",
+    "MIGRATION",
     "QUORUM_FAILURE",
     "QUORUM_REPORT_BAD",
     "RESET",
@@ -37,9 +39,6 @@ pub(crate) const TELLING: [&str; 15] = [
     "WATCHDOG",
 ];
 
-/// The run state of a machine whose guest panicked.
-const PANICKED: &str = "guest-panicked";
-
 /// One machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
@@ -49,7 +48,7 @@ pub(crate) struct Machine {
     pub(crate) hour: Hour,
     pub(crate) last: Told,
     pub(crate) balloon: Option<Balloon>,
-    pub(crate) run_state: RunState,
+    pub(crate) run_state: RunStateTracker,
     /// Since when it is in its run state, or was in the last one that is known; `None` when it was so before anybody knew.
     pub(crate) run_state_since: Option<Since>,
     /// When its guest panicked last, and what QEMU did.
@@ -101,7 +100,7 @@ impl Machine {
             hour: Hour::default(),
             last: Told::of(record),
             balloon: None,
-            run_state: RunState::default(),
+            run_state: RunStateTracker::default(),
             run_state_since: None,
             panic: None,
             reset: None,
@@ -132,7 +131,7 @@ impl Machine {
             Kind::State => self.state(record, at),
             Kind::Detached => {
                 self.gone = Happened::new(record.reason.as_deref(), at);
-                self.run_state = RunState::default();
+                self.run_state = RunStateTracker::default();
             }
             _ => {}
         }
@@ -141,10 +140,10 @@ impl Machine {
     /// Another process: what the one before said of its devices is not about this one. What it panicked of may be: it may
     /// have been migrated here while it stood still.
     fn next_process(&mut self) {
-        let is_panicked = self.gone.is_none() && self.run_state.name() == Some(PANICKED);
+        let is_panicked = self.gone.is_none() && self.run_state.state() == Some(&RunState::GuestPanicked);
         self.gone = None;
         self.balloon = None;
-        self.run_state = RunState::default();
+        self.run_state = RunStateTracker::default();
         self.devices = Devices::default();
         if !is_panicked {
             self.run_state_since = None;
@@ -152,7 +151,7 @@ impl Machine {
     }
 
     /// The run state is one that a record says.
-    fn in_run_state(&mut self, state: RunState, since: Option<At>) {
+    fn in_run_state(&mut self, state: RunStateTracker, since: Option<At>) {
         let name = state.name().map(Box::from);
         self.run_state = state;
         if self.run_state_since.as_ref().map(|since| &since.state) != name.as_ref() {
@@ -170,7 +169,7 @@ impl Machine {
             return;
         }
         let mut state = self.run_state.clone();
-        state.hear(event);
+        state.apply(event);
         if state.name() != self.run_state.name() {
             // QEMU says when it happened, which may be long before it was received.
             let happened = event.timestamp.filter(|time| time.micros().is_some_and(|micros| micros > 0));
@@ -189,12 +188,18 @@ impl Machine {
         }
     }
 
-    /// What the machine said of itself when it was attached.
+    /// What the machine said of itself: when it was attached, or later of its run state alone.
     fn state(&mut self, record: &Record, at: At) {
         let Some(data) = &record.data else { return };
+        let is_of_attach = is_of_attach(data);
+        let mut state = self.run_state.clone();
+        follow_answers(&mut state, data);
         // Found on attach, it may be in this state since an event that was heard, or since nobody knows when.
-        let since = (!self.current.was_found).then_some(at);
-        self.in_run_state(RunState::found(status(data).map(|status| cut(&status).into())), since);
+        let since = (!(is_of_attach && self.current.was_found)).then_some(at);
+        self.in_run_state(state, since);
+        if !is_of_attach {
+            return;
+        }
         if let Some(actual) = balloon(data) {
             self.balloon = Some(Balloon { actual, at });
         }
@@ -220,9 +225,22 @@ pub(crate) fn word(event: &Event, member: &str) -> Option<String> {
     event.data.as_ref()?.get(member)?.string()
 }
 
-/// QEMU's `RunState`, of the answers in a record of how a machine is.
-pub(crate) fn status(answers: &Json) -> Option<String> {
-    answers.get("query-status")?.get("status")?.string()
+/// Whether these are the answers that a machine gave when it was attached. Those that it gives later are of its run state
+/// alone, and say nothing of its devices.
+pub(crate) fn is_of_attach(answers: &Json) -> bool {
+    let answers = answers.value();
+    let mut commands = answers.as_object().into_iter().flat_map(|answers| answers.iter().map(|(command, _)| command));
+    commands.any(|command| command != status_query::COMMAND)
+}
+
+/// Takes the run state from the answers in a record.
+pub(crate) fn follow_answers(tracker: &mut RunStateTracker, answers: &Json) {
+    let status = answers.get(status_query::COMMAND).and_then(|answer| answer.get("status")?.string());
+    let state = status.map(|status| RunState::from(&*cut(&status)));
+    match state {
+        Some(state) if !is_of_attach(answers) => drop(tracker.answer(&state)),
+        state => *tracker = RunStateTracker::new(state),
+    }
 }
 
 /// How much memory the guest has, in bytes, of the same.
@@ -425,6 +443,22 @@ pub(super) mod tests {
         assert_eq!(machine.balloon.map(|balloon| balloon.actual), Some(99));
         let slots: Vec<_> = machine.devices.slots.iter().map(|slot| (&*slot.slot, slot.words())).collect();
         assert_eq!(slots, [("1", "eject request: busy".to_owned())]);
+    }
+
+    #[test]
+    fn an_answer_about_the_run_state_changes_nothing_else() {
+        let mut machine = Machine::new(&event(1, "BALLOON_CHANGE", r#"{"actual": 7}"#));
+        machine.hear(&event(2, "STOP", "{}"));
+        machine.devices.found(["c0".to_owned()]);
+        let answer = Json::parse(r#"{"query-status": {"status": "postmigrate", "running": false}}"#).unwrap();
+        let state = RunState::PostMigrate;
+        let mut record = Record::run_state("h1", "web1", Timestamp { seconds: 3, microseconds: 0 }, &state, answer);
+        record.seq = Some(3);
+        machine.hear(&record);
+        assert_eq!(machine.run_state.name(), Some("postmigrate"));
+        assert_eq!(machine.run_state_since.as_ref().and_then(|since| since.at.seq), Some(3));
+        assert!(machine.balloon.is_some());
+        assert_eq!(machine.devices.children.len(), 1);
     }
 
     #[test]

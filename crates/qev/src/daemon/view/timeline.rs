@@ -9,10 +9,10 @@ use super::devices::{At, words};
 use super::json::Members;
 use super::machine::{self, TELLING};
 use super::past::Past;
-use crate::daemon::attach::run_state::RunState;
+use crate::daemon::attach::run_state::RunStateTracker;
 use crate::daemon::identity::Identity;
 use crate::daemon::outbox::weight;
-use qev_qmp::{Event, Json, Timestamp, Typed};
+use qev_qmp::{Event, Json, RunState, Timestamp, Typed};
 use qev_record::time::to_rfc3339;
 use qev_record::{Kind, Record};
 use std::collections::BTreeMap;
@@ -102,7 +102,7 @@ impl View {
         let mut before = Vec::new();
         let older = first.map_or(last, |first| first.saturating_sub(1));
         past(None, Some(asked.since)).read(older.min(last), |record| {
-            let tells_all = record.kind == Kind::State;
+            let tells_all = is_of_attach(&record);
             before.push(record);
             before.len() < BEFORE && !tells_all
         });
@@ -120,7 +120,7 @@ impl Lanes {
     /// How the machine was at the beginning, from the records before it, the newest first.
     fn new(asked: &Asked, before: &[Record]) -> Lanes {
         let mut lanes = Lanes::default();
-        let mut run_state = RunState::default();
+        let mut run_state = RunStateTracker::default();
         let mut balloon = None;
         for record in before.iter().rev() {
             lanes.follow(&mut run_state, record);
@@ -161,7 +161,7 @@ impl Lanes {
 
     fn run_state(&mut self, record: &Record, at: At, points: usize) {
         let before = self.run_state.last().map(|point| point.value.name.clone()).filter(|name| name != "unknown");
-        let mut state = RunState::found(before.clone());
+        let mut state = RunStateTracker::new(before.as_deref().map(RunState::from));
         self.follow(&mut state, record);
         let value = state.name().unwrap_or("unknown");
         let is_news = match &before {
@@ -169,27 +169,31 @@ impl Lanes {
             None => state.name().is_some(),
         };
         if is_news {
-            let began_before = record.kind == Kind::State && self.current.was_found;
+            let began_before = is_of_attach(record) && self.current.was_found;
             let value = State { name: value.to_owned(), began_before };
             self.is_cut |= push(&mut self.run_state, Point { at, value }, points);
         }
     }
 
     /// What a record tells of the run state.
-    fn follow(&mut self, state: &mut RunState, record: &Record) {
+    fn follow(&mut self, state: &mut RunStateTracker, record: &Record) {
         match self.current.apply(record) {
             Concern::Other => return,
-            Concern::Next => *state = RunState::default(),
+            Concern::Next => *state = RunStateTracker::default(),
             Concern::Current => {}
         }
         match &record.kind {
             Kind::Event => {
                 if let Some(event) = record.to_event() {
-                    state.hear(&event);
+                    state.apply(&event);
                 }
             }
-            Kind::State => *state = RunState::found(record.data.as_ref().and_then(machine::status)),
-            Kind::Detached => *state = RunState::default(),
+            Kind::State => {
+                if let Some(answers) = &record.data {
+                    machine::follow_answers(state, answers);
+                }
+            }
+            Kind::Detached => *state = RunStateTracker::default(),
             _ => {}
         }
     }
@@ -303,6 +307,11 @@ fn push<T>(lane: &mut Vec<T>, item: T, most: usize) -> bool {
         lane.remove(0);
     }
     is_full
+}
+
+/// Whether this is what a machine said of itself when it was attached.
+fn is_of_attach(record: &Record) -> bool {
+    record.kind == Kind::State && record.data.as_ref().is_some_and(machine::is_of_attach)
 }
 
 fn point(record: &Record) -> Option<Point<i64>> {
