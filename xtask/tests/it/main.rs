@@ -27,6 +27,8 @@ mod proxy;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
+mod run_state;
+#[cfg(test)]
 mod shared_monitor;
 #[cfg(test)]
 mod vanished_host;

@@ -65,7 +65,13 @@ impl Process {
         // The descriptor first: what is read afterwards is read of that process, or it is gone.
         let stat = Stat::read(pid)?;
         let shows_status = std::fs::read_link(format!("/proc/{pid}/exe")).is_ok();
-        Some(Process { pid, start: stat.start, pidfd, shows_status, oom: Mutex::new((OomWatch::of(pid), Instant::now())) })
+        Some(Process {
+            pid,
+            start: stat.start,
+            pidfd,
+            shows_status,
+            oom: Mutex::new((OomWatch::of(pid), Instant::now())),
+        })
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -191,13 +191,12 @@ impl Machine {
     /// What the machine said of itself: when it was attached, or later of its run state alone.
     fn state(&mut self, record: &Record, at: At) {
         let Some(data) = &record.data else { return };
-        let is_of_attach = is_of_attach(data);
         let mut state = self.run_state.clone();
         follow_answers(&mut state, data);
         // Found on attach, it may be in this state since an event that was heard, or since nobody knows when.
-        let since = (!(is_of_attach && self.current.was_found)).then_some(at);
+        let since = (!self.current.was_found).then_some(at);
         self.in_run_state(state, since);
-        if !is_of_attach {
+        if !is_of_attach(data) {
             return;
         }
         if let Some(actual) = balloon(data) {

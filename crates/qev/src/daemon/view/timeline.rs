@@ -169,7 +169,7 @@ impl Lanes {
             None => state.name().is_some(),
         };
         if is_news {
-            let began_before = is_of_attach(record) && self.current.was_found;
+            let began_before = record.kind == Kind::State && self.current.was_found;
             let value = State { name: value.to_owned(), began_before };
             self.is_cut |= push(&mut self.run_state, Point { at, value }, points);
         }
