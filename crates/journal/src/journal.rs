@@ -7,6 +7,7 @@ use crate::age::OfNewest;
 use crate::clock::Now;
 use crate::compact;
 use crate::contents::{self, Entry};
+use crate::deleted::{Deleted, Deletion};
 use crate::error::{AppendError, OpenError, SegmentError};
 use crate::files::{Files, Place};
 use crate::high_water::{HighWaterFile, HighWaterMark};
@@ -55,6 +56,9 @@ pub struct Journal {
     sessions: Sessions,
     /// How old the newest segment is, from what was seen of it.
     seen: Option<OfNewest>,
+    /// Which records were deleted, and whether the newest segment lacks some of that.
+    deleted: Deleted,
+    is_deleted_to_write: bool,
     /// A segment was sealed since it was last looked for what is to be deleted.
     is_retention_due: bool,
     /// `None` when the file that was locked is not there any more.
@@ -89,6 +93,8 @@ impl Journal {
             retention: Retention::default(),
             sessions: Sessions::default(),
             seen: None,
+            deleted: Deleted::default(),
+            is_deleted_to_write: false,
             is_retention_due: false,
             lock: Some(lock),
         };
@@ -297,7 +303,7 @@ impl Journal {
 
     fn begin(&self) -> Result<Segment, SegmentError> {
         let Options { synchronous, .. } = self.options;
-        let segment = Segment::begin(&self.dir, self.first_of_newest, synchronous, &self.sessions)?;
+        let segment = Segment::begin(&self.dir, self.first_of_newest, synchronous, (&self.sessions, &self.deleted))?;
         segment.limit_log(self.options.segment_bytes)?;
         Ok(segment)
     }
@@ -389,10 +395,27 @@ impl Journal {
         }
         self.seal_the_rest();
         self.is_retention_due = false;
-        let mut retained = self.retention.retain(&self.dir, &self.options, now)?;
+        let retained = self.retention.retain(&self.dir, &self.options, now);
+        self.note_deleted();
+        let mut retained = retained?;
         self.losses.extend(retained.lost.clone());
         retained.problem = lost.or(retained.problem);
         Ok(retained)
+    }
+
+    /// Writes down what retention deleted.
+    fn note_deleted(&mut self) {
+        self.losses.append(&mut self.retention.losses);
+        for run in self.retention.deleted.drain(..) {
+            self.deleted.add(run);
+            self.is_deleted_to_write = true;
+        }
+        if self.is_deleted_to_write
+            && let Some(segment) = &mut self.newest
+        {
+            // On a full disk it is tried again with the next call.
+            self.is_deleted_to_write = segment.write_deleted(&self.deleted).is_err();
+        }
     }
 
     /// Finds where the journal ends, and puts right what a crash left behind.
@@ -457,10 +480,15 @@ impl Journal {
         Ok(())
     }
 
-    /// Finds out which sessions are open. What cannot be read is damage, which is told by who meets it while writing.
+    /// Finds out which sessions are open, and which records were deleted. What cannot be read is damage, which is told by who
+    /// meets it while writing.
     fn load_sessions(&mut self) {
         let loaded = Reader::open(&self.dir).and_then(|reader| Sessions::load(&reader));
         self.sessions = loaded.map_or_else(|_| Sessions::default(), |(sessions, _)| sessions);
+        let found = std::mem::take(&mut self.deleted);
+        self.is_deleted_to_write = !found.is_empty();
+        self.deleted = Deleted::load(&contents::segments(&self.dir).unwrap_or_default());
+        self.deleted.extend(found);
     }
 
     /// A crash came between the end of a segment and its sealing, or somebody was reading it.
@@ -497,7 +525,11 @@ impl Journal {
     /// Where numbers go on when nobody knows where a segment ended.
     fn go_on_behind(&mut self, first: u64) {
         let next = first.saturating_add(RECORDS_A_SEGMENT);
-        self.next = self.next.max(i64::try_from(next).unwrap_or(i64::MAX));
+        let next = i64::try_from(next).unwrap_or(i64::MAX);
+        // A gap tells of what was lost of them; the others were never used.
+        let first = i64::try_from(first).unwrap_or(i64::MAX);
+        self.deleted.add(Deletion::told(first, next.saturating_sub(1)));
+        self.next = self.next.max(next);
         self.first_of_newest = self.next;
     }
 }

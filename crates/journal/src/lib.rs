@@ -11,7 +11,7 @@
 //! | `journal` (`place`, `resume`), `high_water`, `lock`, `lock_file`, `recover`, `salvage` | the writer |
 //! | `durable` | directories and renames that survive a power cut |
 //! | `sessions` | which machines are attached, whatever is deleted |
-//! | `retain`, `age`, `clock`, `share`, `compact`, `gone` | what is deleted, and whose |
+//! | `retain`, `age`, `clock`, `share`, `compact`, `gone`, `deleted` | what is deleted, whose, and how readers know |
 //! | `reader`, `query`, `records`, `counts`, `histogram`, `scan`, `wanted`, `check` | readers |
 //!
 //! ```
@@ -42,6 +42,7 @@ mod clock;
 mod compact;
 mod contents;
 mod counts;
+mod deleted;
 mod dictionary;
 pub mod durable;
 mod error;
@@ -79,7 +80,7 @@ pub use lock_file::{Holder, LockError, LockFile};
 pub use options::{Options, Synchronous};
 pub use query::Query;
 pub use reader::Reader;
-pub use records::Records;
+pub use records::{Found, Missing, Records, Why};
 pub use recover::Finding;
 pub use retain::Retained;
 pub use segment::RECORDS_A_SEGMENT;

@@ -12,6 +12,7 @@ use crate::age::{Ages, OfNewest};
 use crate::clock::Now;
 use crate::compact::{self, Compaction, Run};
 use crate::contents::{self, Entry, beside};
+use crate::deleted::Deletion;
 use crate::error::OpenError;
 use crate::options::Options;
 use crate::row;
@@ -53,11 +54,20 @@ const A_RUN: usize = 64;
 /// So many small segments that follow one another become one.
 const SMALL_ONES: usize = 8;
 
+/// Why records are not there any more, for readers.
+const BY_AGE: &str = "were deleted by retention (keep-age)";
+const BY_SIZE: &str = "were deleted by retention (keep-size)";
+const NOT_REWRITTEN: &str = "were deleted, since their segment could not be rewritten";
+
 /// What is deleted, and what is being rewritten.
 #[derive(Debug, Default)]
 pub(crate) struct Retention {
     shares: Shares,
     ages: Ages,
+    /// Of the segments that were deleted the numbers, and why, until somebody writes that down.
+    pub(crate) deleted: Vec<Deletion>,
+    /// What was deleted though it should have stayed, until somebody makes gaps of it.
+    pub(crate) losses: Vec<Box<str>>,
     compaction: Option<Box<Compaction>>,
 }
 
@@ -96,7 +106,7 @@ impl Retention {
             if !self.ages.is_older(entry, now, keep) {
                 break;
             }
-            self.delete(entry, None, retained)?;
+            self.delete(entry, None, BY_AGE, retained)?;
         }
         Ok(())
     }
@@ -147,7 +157,7 @@ impl Retention {
                     *excess = excess.saturating_sub(*bytes);
                 }
             }
-            self.delete(entry, Some(of), retained)?;
+            self.delete(entry, Some(of), BY_SIZE, retained)?;
             left = left.saturating_sub(*bytes);
         }
         Ok(())
@@ -178,7 +188,10 @@ impl Retention {
                 let _ = compact::tidy(dir);
                 let Some((entry, of)) = run.into_iter().next() else { return Ok(()) };
                 // The disk may be full: room is needed more than anything.
-                self.delete(&entry, Some(of), retained)?;
+                let last = of.last;
+                self.delete(&entry, Some(of), NOT_REWRITTEN, retained)?;
+                let lost = format!("records {} to {last} {NOT_REWRITTEN}: {}", entry.first, error.in_words());
+                self.losses.push(lost.into());
                 let path = entry.path.display();
                 retained.problem = Some(
                     format!("the segment {path} was deleted whole, it could not be rewritten: {}", error.in_words())
@@ -189,7 +202,13 @@ impl Retention {
         Ok(())
     }
 
-    fn delete(&mut self, entry: &Entry, of: Option<OfSegment>, retained: &mut Retained) -> Result<(), OpenError> {
+    fn delete(
+        &mut self,
+        entry: &Entry,
+        of: Option<OfSegment>,
+        why: &str,
+        retained: &mut Retained,
+    ) -> Result<(), OpenError> {
         let of = of.or_else(|| OfSegment::read(&entry.path).ok()).unwrap_or_default();
         let bytes = contents::bytes_of(&entry.path);
         fs::remove_file(&entry.path).map_err(|source| OpenError::File { path: entry.path.clone(), source })?;
@@ -198,6 +217,7 @@ impl Retention {
             let _ = fs::remove_file(beside(&entry.path, ending));
         }
         self.shares.remove(entry.first, &of);
+        self.deleted.push(Deletion::new(i64::try_from(entry.first).unwrap_or(i64::MAX), of.last, why));
         retained.segments = retained.segments.saturating_add(1);
         retained.bytes = retained.bytes.saturating_add(bytes);
         Ok(())

@@ -43,8 +43,9 @@ pub(crate) struct Scan {
     spans: VecDeque<Span>,
     /// Up to which number it reaches, when it is complete.
     last: Option<i64>,
-    /// How many spans in a row could not be read.
+    /// How many spans in a row could not be read, and what was not read of the last of them.
     failures: u32,
+    failed: Option<Span>,
     /// What is wrong with the summaries, until it was said.
     problem: Option<SegmentError>,
     /// Open between pages only if nobody is in the way of anybody: when the segment is sealed.
@@ -63,7 +64,7 @@ impl Scan {
         let last = last_of(&db);
         let sealed = is_immutable.then_some(db);
         let (path, newest_first) = (entry.path.clone(), query.newest_first);
-        Ok(Scan { path, newest_first, wanted, spans, last, failures: 0, problem, sealed })
+        Ok(Scan { path, newest_first, wanted, spans, last, failures: 0, failed: None, problem, sealed })
     }
 
     /// Reads on until there is a page of records that match, or the segment is at its end. Whether it is not.
@@ -71,12 +72,15 @@ impl Scan {
     /// After an error the next call goes on behind the block that could not be read.
     pub(crate) fn read_page(&mut self, page: &mut VecDeque<Record>) -> Result<bool, SegmentError> {
         if let Some(problem) = self.problem.take() {
+            // Any record of the segment may be one that was passed over.
+            self.failed = self.unread().map(|(low, high)| Span { low, high });
             return Err(problem);
         }
         if self.spans.is_empty() {
             return Ok(false);
         }
         self.failures = self.failures.saturating_add(1);
+        self.failed = None;
         let known = self.sealed.take();
         let is_known = known.is_some();
         let (db, is_immutable) = match known {
@@ -91,18 +95,23 @@ impl Scan {
             if !is_known {
                 self.wanted.read(&moment)?;
             }
-            self.read_span(&moment, span, page)?;
+            let mut rest = span;
+            if let Err(error) = self.read_span(&moment, &mut rest, page) {
+                self.failed = Some(rest);
+                return Err(error);
+            }
             self.failures = 0;
         }
         self.sealed = is_immutable.then_some(db);
         Ok(!self.spans.is_empty())
     }
 
-    fn read_span(&mut self, db: &Connection, span: Span, page: &mut VecDeque<Record>) -> Result<(), SegmentError> {
+    /// Reads a span, of which `rest` is what was not read.
+    fn read_span(&mut self, db: &Connection, rest: &mut Span, page: &mut VecDeque<Record>) -> Result<(), SegmentError> {
         let mut select_source = store::prepare(db, Source::SELECT_ONE)?;
         let mut statement = store::prepare(db, &select_rows(&self.wanted, self.newest_first))?;
-        let mut rows = statement.query([span.low, span.high])?;
-        let (mut bytes, mut rest, mut damaged) = (0_usize, span, Vec::new());
+        let mut rows = statement.query([rest.low, rest.high])?;
+        let (mut bytes, mut damaged) = (0_usize, Vec::new());
         while let Some(row) = rows.next()? {
             let row = match Row::read(row) {
                 Ok(row) => row,
@@ -115,6 +124,10 @@ impl Scan {
             // A damaged page may lead to another one's records, to the same ones again and again even.
             if row.seq <= rest.low || row.seq > rest.high {
                 return Err(SegmentError::damaged(format!("record {} stands where it does not belong", row.seq)));
+            }
+            if let Some(record) = self.wanted.record(&row, &mut select_source)? {
+                bytes = bytes.saturating_add(row.bytes());
+                page.push_back(record);
             }
             if self.newest_first {
                 rest.high = row.seq.saturating_sub(1);
@@ -132,7 +145,7 @@ impl Scan {
             }
             if page.len() >= PAGE_RECORDS || bytes >= PAGE_BYTES {
                 if rest.low < rest.high {
-                    self.spans.push_front(rest);
+                    self.spans.push_front(*rest);
                 }
                 break;
             }
@@ -142,12 +155,28 @@ impl Scan {
         }
         // All others of the span were read, or are read next.
         self.failures = 0;
+        let (first, last) = (damaged.iter().min().copied(), damaged.iter().max().copied());
+        if let (Some(first), Some(last)) = (first, last) {
+            *rest = Span { low: first.saturating_sub(1), high: last };
+        }
         Err(SegmentError::damaged(row::not_what_was_written(damaged)))
     }
 
     /// Whether it is of no use to read on after an error.
     pub(crate) fn is_hopeless(&self) -> bool {
         self.failures >= HOPELESS || self.spans.is_empty()
+    }
+
+    /// What the last error stands for: the numbers above the first and up to the second. `None` when nothing of the segment could
+    /// be read.
+    pub(crate) fn take_failed(&mut self) -> Option<(i64, i64)> {
+        self.failed.take().map(|Span { low, high }| (low, high))
+    }
+
+    /// All that was not read yet: the numbers above the first and up to the second.
+    pub(crate) fn unread(&self) -> Option<(i64, i64)> {
+        let spans = || self.failed.iter().chain(&self.spans);
+        Some((spans().map(|span| span.low).min()?, spans().map(|span| span.high).max()?))
     }
 
     /// Up to which number the segment reaches, when it is complete.

@@ -2,6 +2,7 @@
 
 use crate::block::{self, RowChecksums};
 use crate::contents;
+use crate::deleted::Deleted;
 use crate::dictionary::{Numbers, Source, What, index};
 use crate::error::SegmentError;
 use crate::files::{Files, Place};
@@ -68,16 +69,18 @@ impl Segment {
         Segment::open(&path, synchronous)
     }
 
-    /// Makes the segment that is the newest from now on, with the sessions that are open, and opens it.
+    /// Makes the segment that is the newest from now on, with the sessions that are open and what is known of deleted records,
+    /// and opens it.
     pub(crate) fn begin(
         dir: &Path,
         first: i64,
         synchronous: Synchronous,
-        sessions: &Sessions,
+        (sessions, deleted): (&Sessions, &Deleted),
     ) -> Result<Segment, SegmentError> {
         let path = contents::path_of(dir, u64::try_from(first).unwrap_or_default());
         store::create(&path, first, |db| {
-            Ok(sessions.write_all(&mut Numbers::read(db)?, &mut Numbers::read(db)?, db)?)
+            sessions.write_all(&mut Numbers::read(db)?, &mut Numbers::read(db)?, db)?;
+            Ok(deleted.write(db)?)
         })?;
         Segment::open(&path, synchronous)
     }
@@ -226,6 +229,13 @@ impl Segment {
             self.has_sessions = true;
         }
         Ok(())
+    }
+
+    /// Writes down which records were deleted.
+    pub(crate) fn write_deleted(&mut self, deleted: &Deleted) -> Result<(), rusqlite::Error> {
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        deleted.write(&transaction)?;
+        transaction.commit()
     }
 
     /// Notes in the table of open sessions that everything that was received until `now` is in the journal.

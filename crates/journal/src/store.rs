@@ -32,7 +32,7 @@ const PATIENCE_FOR_SEALING: Duration = Duration::from_millis(20);
 
 const TABLES: &str = "
     CREATE TABLE segment(first INTEGER NOT NULL, last INTEGER, records INTEGER, newest INTEGER,
-        heard_after INTEGER, heard_until INTEGER);
+        heard_after INTEGER, heard_until INTEGER, deleted TEXT);
     CREATE TABLE source(
         id INTEGER PRIMARY KEY, host TEXT NOT NULL, machine TEXT NOT NULL, machine_id TEXT, session TEXT, via TEXT,
         row_checksum INTEGER NOT NULL);

@@ -7,6 +7,7 @@
 
 use super::Journal;
 use crate::contents;
+use crate::deleted::Deletion;
 use crate::error::{OpenError, SegmentError};
 use crate::files::Place;
 use crate::high_water::{HighWaterFile, HighWaterMark};
@@ -67,6 +68,8 @@ impl Journal {
         }
         self.lose_end(end, number(last), newest);
         self.next = number(reserved.max(last).saturating_add(1));
+        // A gap tells of what was lost of them; the others were never used.
+        self.deleted.add(Deletion::told(end.saturating_add(1), self.next.saturating_sub(1)));
         self.first_of_newest = self.next;
         true
     }

@@ -12,6 +12,7 @@ mod damage;
 mod full;
 mod histogram;
 mod lost_end;
+mod missing;
 mod removed;
 mod sessions;
 mod shares;

@@ -14,7 +14,7 @@ use super::select::Select;
 use super::when;
 use crate::daemon::control::client::{Answer, AskError, ask};
 use crate::daemon::control::request::{Log, Request};
-use crate::daemon::follow::{Item, Pages, Wanted, up_to};
+use crate::daemon::follow::{Item, Pages, Wanted, last_missing, up_to};
 use crate::daemon::{journal_dir, recorder::in_words};
 use crate::exit::{Exit, Failure, tell};
 use crate::places;
@@ -203,8 +203,12 @@ impl Show {
                 while let Some(page) = pages.next().await {
                     for item in page {
                         match item {
-                            Item::Record(record) if as_it_comes => self.printer.print(Record::clone(&record)).await?,
-                            Item::Record(record) => found.push(Record::clone(&record)),
+                            Item::Record(record) | Item::Missing { gap: record, .. } if as_it_comes => {
+                                self.printer.print(Record::clone(&record)).await?;
+                            }
+                            Item::Record(record) | Item::Missing { gap: record, .. } => {
+                                found.push(Record::clone(&record));
+                            }
                             Item::Problem(problem) => self.problem(&problem),
                         }
                     }
@@ -273,7 +277,7 @@ impl Show {
         loop {
             match answers.next().await {
                 Ok(Answer::Record(record)) => {
-                    *after = record.seq.unwrap_or(*after);
+                    *after = record.seq.or_else(|| last_missing(&record)).unwrap_or(*after).max(*after);
                     self.printer.print(*record).await?;
                 }
                 Ok(Answer::Problem(problem)) => self.problem(&problem),
@@ -300,7 +304,9 @@ impl Show {
         while let Some(page) = pages.next().await {
             for item in page {
                 match item {
-                    Item::Record(record) => self.printer.print(Record::clone(&record)).await?,
+                    Item::Record(record) | Item::Missing { gap: record, .. } => {
+                        self.printer.print(Record::clone(&record)).await?;
+                    }
                     Item::Problem(problem) => self.problem(&problem),
                 }
             }

@@ -4,6 +4,7 @@
 //! ```text
 //!   ► {"request":"log","machines":["web1"],"after":17,"follow":true}
 //!   ◄ {"seq":18,"kind":"event",…}          a record a line, or
+//!   ◄ {"kind":"gap",…,"data":{"first":19,"last":40}}   records that cannot be given, or
 //!   ◄ {"problem":"…"}                      something could not be read, what follows is behind it
 //!   ◄ {"end":{"last":18}}                  the end: 18 was the last number when the request came, or
 //!   ◄ {"error":"…"}                        the end: it was no request, or cannot be answered
@@ -251,6 +252,10 @@ impl Client {
                 Item::Record(record) => {
                     *left -= 1;
                     lines.push_str(&record.to_line());
+                    lines.push('\n');
+                }
+                Item::Missing { gap, .. } => {
+                    lines.push_str(&gap.to_line());
                     lines.push('\n');
                 }
                 Item::Problem(problem) => lines.push_str(&text_line("problem", &problem)),

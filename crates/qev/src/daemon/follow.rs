@@ -5,12 +5,19 @@
 //!         ▲                                                                       │
 //!         └───────────────────────── was too slow ────────────────────────────────┘
 //! ```
+//!
+//! Records that a reader cannot be given, because they were deleted before it came to them or cannot be read, are an item of
+//! their own ([`Item::Missing`]): nothing is passed over in silence.
 
 use super::figures::Place;
 use super::outbox::Depot;
+use super::recorder::in_words;
 use super::tail::{Cursor, Look};
-use qev_journal::{Query, Reader, Records};
-use qev_record::{Filter, Kind, Record, Where};
+use crate::monitor::hostname;
+use crate::printer::now;
+use qev_journal::{Found, Missing, Query, Reader, Records, Why};
+use qev_qmp::{Json, Object};
+use qev_record::{Filter, Gap, Kind, Record, Severity, Where};
 use std::any::Any;
 use std::pin::pin;
 use std::sync::Arc;
@@ -71,17 +78,47 @@ impl Wanted {
 #[derive(Debug)]
 pub(crate) enum Item {
     Record(Arc<Record>),
-    /// Something could not be read; what follows is behind it.
+    /// Records that may be wanted and cannot be given: a gap that says which and why, made for this reader. It has no number of
+    /// its own. `last` is the last number that is missing.
+    Missing {
+        gap: Arc<Record>,
+        last: Option<u64>,
+    },
+    /// Something could not be read; what follows is behind it. What is missing for it is an item of its own.
     Problem(String),
 }
 
 impl Item {
-    fn seq(&self) -> Option<u64> {
+    /// The number up to which a reader that has this item has everything that it can have.
+    fn reaches(&self) -> Option<u64> {
         match self {
             Item::Record(record) => record.seq,
+            Item::Missing { last, .. } => *last,
             Item::Problem(_) => None,
         }
     }
+
+    /// What is missing, as a gap about the journal: its `data` has the `first` and, when it is known, the `last` number.
+    fn missing(first: u64, last: Option<u64>, why: &str, severity: Severity) -> Item {
+        let numbers = match last {
+            Some(last) if last == first => format!("record {first}"),
+            Some(last) => format!("records {first} to {last}"),
+            None => format!("records from {first} on"),
+        };
+        let time = now();
+        let gap = Gap { until: Some(time), ..Gap::default() };
+        let mut gap = Record::gap_of_journal(hostname(), time, gap, &format!("{numbers} {why}"));
+        gap.severity = severity;
+        let data = last.into_iter().fold(Object::new().with("first", first), |data, last| data.with("last", last));
+        gap.data = Some(Json::from(&data));
+        Item::Missing { gap: Arc::new(gap), last }
+    }
+}
+
+/// The last number that is missing, of a gap that was made for a reader.
+pub(crate) fn last_missing(record: &Record) -> Option<u64> {
+    let data = record.data.as_ref().filter(|_| record.kind == Kind::Gap && record.seq.is_none())?;
+    data.get("last")?.as_text().parse().ok()
 }
 
 /// A reader that follows.
@@ -132,7 +169,7 @@ impl Follow {
             if let Some((pages, last)) = &mut self.pages {
                 match pages.next().await {
                     Some(page) => {
-                        if let Some(seq) = page.iter().rev().find_map(Item::seq) {
+                        if let Some(seq) = page.iter().rev().find_map(Item::reaches) {
                             self.place.has_seen(seq);
                         }
                         return Some(page);
@@ -184,6 +221,8 @@ pub(crate) struct Pages {
     state: State,
     wanted: Wanted,
     left: u64,
+    /// What is not read yet, when it is read in the order of the numbers: behind the first and before the second.
+    rest: Option<(u64, u64)>,
     guard: Guard,
 }
 
@@ -202,7 +241,8 @@ impl Pages {
     pub(crate) fn new(reader: &Reader, wanted: Wanted, query: &Query, guard: Guard) -> Pages {
         let left = query.limit.unwrap_or(u64::MAX);
         let query = Query { filter: wanted.in_journal(), limit: None, ..query.clone() };
-        Pages { state: State::Query(reader.clone(), Box::new(query)), wanted, left, guard }
+        let rest = query.before.filter(|_| !query.newest_first).map(|before| (query.after.unwrap_or(0), before));
+        Pages { state: State::Query(reader.clone(), Box::new(query)), wanted, left, rest, guard }
     }
 
     /// The next page, which is not empty; `None` at the end.
@@ -229,8 +269,11 @@ impl Pages {
             let State::Reading(reading) = &mut self.state else { return None };
             let (page, records) = match reading.await {
                 Ok(read) => read,
-                Err(error) => (vec![Item::Problem(format!("reading the journal was cut off: {error}"))], None),
+                Err(error) => (self.cut_off(&error), None),
             };
+            if let (Some((after, _)), Some(reached)) = (&mut self.rest, page.iter().rev().find_map(Item::reaches)) {
+                *after = reached;
+            }
             let found = page.iter().filter(|item| matches!(item, Item::Record(_))).count();
             self.left = self.left.saturating_sub(u64::try_from(found).unwrap_or(u64::MAX));
             self.state = records.filter(|_| self.left > 0).map_or(State::End, State::Records);
@@ -241,19 +284,41 @@ impl Pages {
     }
 }
 
+impl Pages {
+    /// The thread that read has ended: nothing more is read.
+    fn cut_off(&self, error: &tokio::task::JoinError) -> Vec<Item> {
+        let why = "were not read: reading the journal was cut off";
+        let mut items = vec![Item::Problem(format!("reading the journal was cut off: {error}"))];
+        if let Some((after, before)) = self.rest
+            && after.saturating_add(1) < before
+        {
+            items.push(Item::missing(after.saturating_add(1), Some(before - 1), why, Severity::Error));
+        }
+        items
+    }
+}
+
 /// A page; and the rest, unless this was the end.
 fn page(mut records: Box<Records>, wanted: &Wanted, left: u64) -> (Vec<Item>, Option<Box<Records>>) {
     let room = usize::try_from(left).unwrap_or(usize::MAX).min(PAGE_RECORDS);
     let (mut page, mut bytes) = (Vec::new(), 0_usize);
     while page.len() < room && bytes < PAGE_BYTES {
-        match records.next() {
-            Some(Ok(record)) => {
+        match records.next_found() {
+            Some(Found::Record(record)) => {
                 if wanted.wants(&record) {
                     bytes = bytes.saturating_add(super::outbox::weight(&record));
                     page.push(Item::Record(Arc::new(record)));
                 }
             }
-            Some(Err(error)) => page.push(Item::Problem(super::recorder::in_words(&error))),
+            Some(Found::Missing(Missing { first, last, why, .. })) => match why {
+                Why::Unreadable(error) => {
+                    let why = format!("cannot be read: {}", in_words(&error));
+                    page.push(Item::Problem(in_words(&error)));
+                    page.push(Item::missing(first, last, &why, Severity::Error));
+                }
+                Why::Deleted(why) => page.push(Item::missing(first, last, &why, Severity::Warning)),
+                _ => page.push(Item::missing(first, last, "are missing", Severity::Error)),
+            },
             None => return (page, None),
         }
     }

@@ -90,9 +90,14 @@ impl View {
         while let Some(items) = follow.next().await {
             let mut machines = self.lock();
             for item in &items {
-                if let Item::Record(record) = item {
-                    machines.hear(record);
-                    counting.count(record);
+                match item {
+                    Item::Record(record) => {
+                        machines.hear(record);
+                        counting.count(record);
+                    }
+                    // How a machine is may be wrong until its next event.
+                    Item::Missing { gap, .. } => tell(&format!("how machines are shown: {}", gap.summary)),
+                    Item::Problem(_) => {}
                 }
             }
         }

@@ -80,6 +80,11 @@ pub(crate) async fn events(State(site): State<Arc<Site>>, RawQuery(query): RawQu
                     body.push_str(&record.to_line());
                     body.push('\n');
                 }
+                Item::Missing { gap, last } => {
+                    at = last.filter(|_| !asked.newest_first).or(at);
+                    body.push_str(&gap.to_line());
+                    body.push('\n');
+                }
                 Item::Problem(problem) => push_problem(&mut body, &problem),
             }
         }
@@ -121,7 +126,8 @@ pub(crate) async fn event(
                     response.headers_mut().insert(header::CONTENT_TYPE, json);
                     return Ok(response);
                 }
-                Item::Record(_) => {}
+                // What was deleted is told below, what cannot be read by a problem.
+                Item::Record(_) | Item::Missing { .. } => {}
                 Item::Problem(problem) => return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, problem)),
             }
         }

@@ -4,6 +4,8 @@
 //!   event: hello      data: {"last":17,"version":"…","host":"…","started":"…","role":"…"}
 //!   id: 18
 //!   event: record     data: {"seq":18,…}                 a record that is not kept yet has no id
+//!   id: 18
+//!   event: record     data: {"kind":"gap",…}             records up to 18 that cannot be given: the gap says which
 //!   event: lagged     data: {"from":19,"to":20018}       too far behind: what is between is to be fetched
 //!   event: problem    data: {"problem":"…"}              a part of the journal cannot be read
 //!   :                                                    nothing for 15 s
@@ -178,6 +180,11 @@ impl Client {
             let Some(item) = self.waiting.pop_front() else { break };
             match item {
                 Item::Record(record) => piece.push_str(&self.site.said.of(&record)),
+                Item::Missing { gap, last } => {
+                    // A client that comes back behind this number is not told again.
+                    piece.push_str(&last.map_or_else(String::new, |last| format!("id: {last}\n")));
+                    piece.push_str(&message("record", &gap.to_line()));
+                }
                 Item::Problem(problem) => {
                     let data = Object::new().with("problem", plain::phrase(&problem).to_string());
                     piece.push_str(&message("problem", &data.print(Order::Given, Layout::Line)));

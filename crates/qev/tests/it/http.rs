@@ -16,7 +16,12 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn start(scratch: &Scratch) -> Site {
-        let daemon = Daemon::start(scratch, &["--http", "127.0.0.1:0"]);
+        Site::start_with(scratch, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_with(scratch: &Scratch, more: &[&str]) -> Site {
+        let daemon = Daemon::start(scratch, &[&["--http", "127.0.0.1:0"], more].concat());
         let address = daemon.page.clone().unwrap();
         Site { daemon, address, token: token(scratch, "test") }
     }

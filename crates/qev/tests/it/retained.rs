@@ -1,8 +1,9 @@
 //! What retention deletes is not forgotten: who was attached when the daemon was killed, though the journal has no record of it
-//! any more.
+//! any more; and which records a reader did not get because they were deleted before it came to them.
 
 use crate::daemon::{Daemon, PATIENCE, dialling, session};
-use crate::program::{Scratch, run, stdout, text};
+use crate::http::Site;
+use crate::program::{Running, Scratch, qev, run, stdout, text};
 use qev_journal::{Query, Reader};
 use qev_qmp::Json;
 use qev_record::{Filter, Kind, Record};
@@ -81,6 +82,82 @@ fn a_machine_whose_records_were_deleted_is_missed_after_a_crash() {
     assert_eq!((gap.session.as_deref(), detached.session.as_deref()), (Some(&*sessions[0]), Some(&*sessions[0])));
     drop(web1);
     daemon.stop();
+}
+
+/// The first and the last number that a gap says are missing.
+fn missing(gap: &Json) -> (u64, u64) {
+    let number = |path: &str| text(gap, path).unwrap_or_else(|| panic!("{gap:?}")).parse().unwrap();
+    assert_eq!((text(gap, "kind").as_deref(), text(gap, "seq")), (Some("gap"), None), "{gap:?}");
+    assert!(text(gap, "reason").unwrap().contains("were deleted by retention (keep-size)"), "{gap:?}");
+    (number("data.first"), number("data.last"))
+}
+
+fn oldest(scratch: &Scratch) -> u64 {
+    let reader = Reader::open(scratch.path("state/journal").as_ref()).unwrap();
+    reader.records(&Query::default()).find_map(Result::ok).and_then(|record| record.seq).unwrap()
+}
+
+/// Checks that lines have each number behind `after` once: of a record, or in a gap. Ends with the first record behind `until`.
+fn check_all_told(mut after: u64, until: u64, lines: impl IntoIterator<Item = String>) -> usize {
+    let mut gaps = 0;
+    for line in lines {
+        let record = Json::parse(&line).unwrap();
+        match text(&record, "seq") {
+            Some(seq) => {
+                let seq = seq.parse::<u64>().unwrap();
+                // A segment that was rewritten has a gap of its own in place of what went.
+                let is_gap = text(&record, "kind").as_deref() == Some("gap");
+                assert!(seq == after + 1 || (is_gap && seq > after), "{line}");
+                after = seq;
+            }
+            None => {
+                let (first, last) = missing(&record);
+                assert_eq!(first, after + 1, "{line}");
+                (after, gaps) = (last, gaps + 1);
+            }
+        }
+        if after > until {
+            return gaps;
+        }
+    }
+    panic!("it ends with {after}, not with {until}");
+}
+
+#[test]
+fn a_reader_is_told_what_was_deleted_before_it_came_to_it() {
+    let scratch = Scratch::new();
+    let site = Site::start_with(&scratch, &["--config", &small_journal(&scratch)]);
+    let state = scratch.path("state");
+    let follow = ["log", "-f", "-o", "json", "--state-dir", &state];
+    let _web1 = dialling(&scratch, "web1", &["--rate", "3000"]);
+    until("some records", || kept(&scratch, &[Kind::Attached]).len() == 1);
+    // Nobody takes what it prints for now.
+    let (_slow, mut slow) = Running::with_lines(qev(&follow));
+    until("much is deleted", || oldest(&scratch) > 10_000);
+    let overtaken = oldest(&scratch);
+    assert!(check_all_told(0, overtaken, std::iter::from_fn(|| slow.next())) > 0);
+
+    // It goes on behind a number, by each way. What was deleted meanwhile is told together with that.
+    let (_behind, mut behind) = Running::with_lines(qev(&[&follow[..], &["--after", "5"]].concat()));
+    assert_eq!(check_all_told(5, overtaken, std::iter::from_fn(|| behind.next())), 1);
+    let answer = site.get("/api/v1/events?after=5&order=oldest&limit=3");
+    let lines: Vec<_> = answer.body.lines().map(str::to_owned).collect();
+    assert_eq!((answer.status, lines.len()), (200, 4), "{answer:?}");
+    check_all_told(5, missing(&Json::parse(&lines[0]).unwrap()).1 + 2, lines);
+    let mut stream = site.follow("?after=5&behind=1000000", "");
+    assert_eq!(stream.next().unwrap().event, "hello");
+    let gap = stream.next().unwrap();
+    let (first, last) = missing(&Json::parse(&gap.data).unwrap());
+    assert_eq!((&*gap.event, gap.id, first), ("record", Some(last), 6));
+    assert!(stream.record().0 > last);
+    // Who begins with what there is has missed nothing.
+    assert!(!site.get("/api/v1/events?order=oldest&limit=3").body.contains("\"kind\":\"gap\",\"host\""));
+    site.daemon.kill();
+    let output = run(&["log", "-o", "json", "--after", "5", "--state-dir", &state]);
+    assert_eq!(output.status.code(), Some(0));
+    check_all_told(5, overtaken, stdout(&output).lines().map(str::to_owned));
+    let output = run(&["log", "-o", "json", "-n", "3", "--state-dir", &state]);
+    assert!(stdout(&output).lines().all(|line| Record::parse(line).unwrap().seq.is_some()));
 }
 
 fn is(row: &Json, state: &str) -> bool {

@@ -73,6 +73,9 @@ impl Outlet {
     }
 }
 
+/// How soon it is looked again whether there is room for the last gap.
+const AGAIN: Duration = Duration::from_millis(10);
+
 enum Line {
     Record(Box<Record>),
     Said(String),
@@ -81,7 +84,10 @@ enum Line {
 /// The way to one thread.
 struct Queue {
     lines: SyncSender<Line>,
+    /// What was dropped: how many events of which name, how many other records, and whose they were.
     missed: BTreeMap<EventName, u64>,
+    others: u64,
+    like: Option<Box<Record>>,
     done: oneshot::Receiver<io::Result<()>>,
 }
 
@@ -93,22 +99,37 @@ impl Queue {
             // Nobody waits for it any more only when its time was over.
             let _ = ended.send(write(queue));
         });
-        Queue { lines, missed: BTreeMap::new(), done }
+        Queue { lines, missed: BTreeMap::new(), others: 0, like: None, done }
     }
 
     fn put(&mut self, record: Record) {
-        if !self.missed.is_empty() {
-            let gap = Gap { missed: std::mem::take(&mut self.missed), ..Gap::default() };
-            let (host, machine) = (record.host.clone(), record.machine.clone());
-            let gap = Record::gap(host, machine, now(), gap, "they came faster than they could be written");
-            if let Err(gap) = self.send(gap) {
-                self.missed = gap.missed;
-            }
+        self.tell_of_missed();
+        // Nothing overtakes the gap.
+        let sent = if self.like.is_some() { Err(record.into()) } else { self.send(record) };
+        let Err(record) = sent else { return };
+        match &record.event {
+            Some(event) => *self.missed.entry(event.clone()).or_default() += 1,
+            None => self.others += 1,
         }
-        if let Err(record) = self.send(record)
-            && let Some(event) = record.event
-        {
-            *self.missed.entry(event).or_default() += 1;
+        // What a gap tells is still missing.
+        for (event, n) in &record.missed {
+            *self.missed.entry(event.clone()).or_default() += n;
+        }
+        self.like = Some(record);
+    }
+
+    /// Writes the gap, when there is one and room for it.
+    fn tell_of_missed(&mut self) {
+        let Some(like) = &self.like else { return };
+        let gap = Gap { missed: self.missed.clone(), ..Gap::default() };
+        let reason = match self.others {
+            0 => "they came faster than they could be written".to_owned(),
+            others => format!("they came faster than they could be written (other records that are missing: {others})"),
+        };
+        let mut gap = Record::gap(like.host.clone(), like.machine.clone(), now(), gap, &reason);
+        (gap.machine_id, gap.session) = (like.machine_id.clone(), like.session.clone());
+        if self.send(gap).is_ok() {
+            (self.missed, self.others, self.like) = (BTreeMap::new(), 0, None);
         }
     }
 
@@ -120,12 +141,18 @@ impl Queue {
         }
     }
 
-    async fn finish(self) -> io::Result<()> {
+    async fn finish(mut self) -> io::Result<()> {
+        let until = tokio::time::Instant::now() + FINISH;
+        self.tell_of_missed();
+        while self.like.is_some() && tokio::time::Instant::now() < until {
+            tokio::time::sleep(AGAIN).await;
+            self.tell_of_missed();
+        }
         drop(self.lines);
-        let missed: u64 = self.missed.values().sum();
+        let missed = self.missed.values().fold(self.others, |sum, n| sum.saturating_add(*n));
         let written = tokio::time::timeout(FINISH, self.done).await;
         match written {
-            Ok(Ok(Ok(()))) if missed > 0 => Err(io::Error::other(format!("the last {missed} events are missing"))),
+            Ok(Ok(Ok(()))) if missed > 0 => Err(io::Error::other(format!("the last {missed} records are missing"))),
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(io::Error::other("the thread that writes has ended")),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
@@ -213,6 +240,35 @@ mod tests {
         assert_eq!(&*gap.summary, "3 events are missing (3 STOP): they came faster than they could be written");
         assert_eq!(last.event, stop().event);
         assert!(told.recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_at_the_end_is_told_too_whatever_it_is() {
+        let (go, wait) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        let mut queue = Queue::start(move |queue| {
+            wait.recv().unwrap();
+            for line in queue {
+                if let Line::Record(record) = line {
+                    tell.send(record).unwrap();
+                }
+            }
+            Ok(())
+        });
+        for _ in 0..=QUEUE {
+            queue.put(stop());
+        }
+        queue.put(Record::detached("h1", "vm1", Timestamp::from_micros(0), "killed"));
+        let gap = Gap { missed: [("STOP".into(), 4)].into(), ..Gap::default() };
+        queue.put(Record::gap("h1", "vm1", Timestamp::from_micros(0), gap, "missed before"));
+        go.send(()).unwrap();
+        queue.finish().await.unwrap();
+        let last = told.iter().last().unwrap();
+        assert_eq!(
+            &*last.summary,
+            "5 events are missing (5 STOP): they came faster than they could be written (other records that are \
+             missing: 2)"
+        );
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! The recorder with a journal of files, which fails when it is told to.
 
 use super::*;
-use crate::daemon::follow::Item;
+use crate::daemon::follow::{Item, last_missing};
 use proptest::prelude::*;
 use qev_journal::{Options, Query, Synchronous};
 use qev_qmp::Message;
@@ -92,7 +92,7 @@ async fn see(follow: &mut Follow) -> Vec<(u64, Option<u64>, Option<bool>)> {
     let items = follow.next().await.expect("the recorder runs");
     let record = |item| match item {
         Item::Record(record) => (number(&record), record.seq, record.durable),
-        Item::Problem(problem) => panic!("{problem}"),
+        other => panic!("{other:?}"),
     };
     items.into_iter().map(record).collect()
 }
@@ -116,6 +116,49 @@ async fn what_is_put_in_is_kept_and_followers_see_it_with_its_number() {
     running.stop().await;
     assert!(follow.next().await.is_none());
     assert_eq!(kept(&scratch.0), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_follower_that_is_overtaken_by_retention_is_told_what_it_missed() {
+    let scratch = Scratch::new();
+    let options = Options::default().segment_bytes(64 << 10).keep_bytes(128 << 10);
+    let (recorder, running, _) = start_as(&scratch.0, 100, options);
+    let mut follow = recorder.follow(Wanted::default(), 0);
+    let outbox = recorder.outbox();
+    let mut next = 1;
+    let mut put = async |count| {
+        for n in (next..).take(count) {
+            outbox.put(event("a", "STOP", n)).await;
+            next = n + 1;
+        }
+    };
+    put(1000).await;
+    let first = see(&mut follow).await;
+    let reader = Reader::open(&scratch.0).unwrap();
+    let oldest = || reader.records(&Query::default()).find_map(Result::ok).and_then(|record| record.seq).unwrap_or(0);
+    while oldest() <= 5000 {
+        put(1000).await;
+    }
+    let (mut after, mut missed) = (first.last().unwrap().1.unwrap(), 0);
+    while after < 5000 {
+        for item in follow.next().await.expect("the recorder runs") {
+            match item {
+                // A segment that was rewritten has a gap of its own in place of what went.
+                Item::Record(record) if record.seq == Some(after + 1) || record.kind == Kind::Gap => {
+                    after = record.seq.unwrap();
+                }
+                Item::Missing { gap, last } => {
+                    let from = gap.data.as_ref().unwrap().get("first").unwrap().as_text().parse::<u64>().unwrap();
+                    assert_eq!((from, gap.seq, last_missing(&gap)), (after + 1, None, last));
+                    assert!(gap.summary.ends_with("were deleted by retention (keep-size)"), "{}", gap.summary);
+                    (after, missed) = (last.unwrap(), missed + 1);
+                }
+                other => panic!("behind {after}: {other:?}"),
+            }
+        }
+    }
+    assert!(missed > 0);
+    running.stop().await;
 }
 
 #[tokio::test]
@@ -198,7 +241,7 @@ async fn see_gap(follow: &mut Follow, numbers: usize) -> (Record, Vec<(u64, u64)
             match item {
                 Item::Record(record) if record.kind == Kind::Gap => gap = Some(Record::clone(&record)),
                 Item::Record(record) => seen.push((number(&record), record.seq.expect("a number"))),
-                Item::Problem(problem) => panic!("{problem}"),
+                other => panic!("{other:?}"),
             }
         }
     }
