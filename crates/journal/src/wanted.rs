@@ -93,7 +93,11 @@ impl Wanted {
             self.wants_source.as_ref().is_none_or(|wanted| !block.has_source(|id| !is_wanted(wanted, id)));
         let by_what = |member: &str| OF_WHAT.contains(&member) || OF_SOURCE.contains(&member);
         // Of gaps that may hide something some are wanted, and some are not.
-        !self.filter.gaps && in_time && wants_sources && wheres.iter().all(|condition| by_what(condition.member()))
+        !self.filter.gaps
+            && self.filter.text.is_none()
+            && in_time
+            && wants_sources
+            && wheres.iter().all(|condition| by_what(condition.member()))
     }
 
     /// Whether records of this entry can be wanted. An entry that is not there is damage, which reading the row finds.
@@ -127,7 +131,7 @@ impl Wanted {
 
     /// Whether a row that may be wanted is.
     pub(crate) fn is_certain(&self, row: &Row<'_>) -> bool {
-        row.received.is_some() && self.filter.wheres.is_empty() && !self.filter.gaps
+        row.received.is_some() && self.filter.wheres.is_empty() && self.filter.text.is_none() && !self.filter.gaps
     }
 
     /// The row's record, if it is wanted. The filter has the last word; the rest only spares the reading.

@@ -5,6 +5,7 @@
 
 mod catalogue;
 pub mod compare;
+pub mod members;
 pub mod suggest;
 pub mod types;
 

@@ -4,9 +4,12 @@
 
 mod condition;
 mod glob;
+mod lookup;
+mod text_search;
 
-pub use condition::{Where, WhereError};
+pub use condition::{Operator, Where, WhereError};
 pub use glob::{Glob, GlobError};
+pub use text_search::{TextSearch, TextSearchError};
 
 use crate::record::{Kind, Record};
 use crate::severity::Severity;
@@ -28,6 +31,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Received at this time or earlier.
     pub until: Option<Timestamp>,
+    /// Records that have this text; see [`TextSearch`].
+    pub text: Option<TextSearch>,
     /// Gaps, too, that may hide what is wanted ([`Filter::may_miss`]), whatever is asked of the events.
     pub gaps: bool,
 }
@@ -47,6 +52,7 @@ impl Filter {
             && self.names_event(record)
             && self.names_machine(record)
             && self.wheres.iter().all(|condition| condition.matches(record))
+            && self.text.as_ref().is_none_or(|text| text.matches(record))
     }
 
     /// Whether a gap may hide records that are wanted: one of the wanted machines or of the journal itself, in the wanted
@@ -164,6 +170,20 @@ mod tests {
         };
         check(&wheres(&["data.action=pause", "severity=critical"]), true);
         check(&wheres(&["data.action=pause", "severity=debug"]), false);
+    }
+
+    #[test]
+    fn a_text_is_searched_for_beside_everything_else() {
+        let text = |text: &str, events: &[&str]| Filter {
+            text: Some(text.parse().unwrap()),
+            events: globs(events),
+            ..Filter::default()
+        };
+        check(&text("panicked", &[]), true);
+        check(&text("panicked", &["STOP"]), false);
+        check(&text("rebooted", &[]), false);
+        let gap = Record::gap("h1", "web1", AT, Gap::default(), "not attached");
+        assert!(Filter { gaps: true, ..text("panicked", &["GUEST_*"]) }.matches(&gap), "it may hide one");
     }
 
     #[test]

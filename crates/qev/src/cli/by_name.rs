@@ -158,7 +158,8 @@ impl ByName {
     pub(crate) async fn records(&self, after: u64, follow: bool) -> Result<Answers, AskError> {
         let filter = Filter { machines: Glob::exactly(&self.name).into_iter().collect(), ..Filter::default() };
         let wanted = Wanted { filter, others: true, ..Wanted::default() };
-        ask(&self.state_dir, &Request::Log(Log { wanted, after: Some(after), follow, ..Log::default() })).await
+        let log = Log { wanted, after: Some(after), follow, ..Log::default() };
+        ask(&self.state_dir, &Request::Log(log.into())).await
     }
 }
 

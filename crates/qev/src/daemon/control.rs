@@ -176,7 +176,7 @@ impl Client {
                 }
                 Err(error) => Err(error),
             },
-            Ok(Request::Log(log)) => self.log(log, place).await?,
+            Ok(Request::Log(log)) => self.log(*log, place).await?,
         };
         if let Err(error) = answered {
             self.stream.write_all(error_line(&error).as_bytes()).await?;

@@ -70,7 +70,7 @@ impl Wanted {
     }
 
     fn of_others(&self) -> Filter {
-        Filter { events: Vec::new(), wheres: Vec::new(), ..self.filter.clone() }
+        Filter { events: Vec::new(), wheres: Vec::new(), text: None, ..self.filter.clone() }
     }
 }
 

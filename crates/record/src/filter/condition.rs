@@ -1,15 +1,17 @@
-//! Conditions: `PATH=VALUE`, such as `data.action=pause`.
+//! Conditions: `PATH=VALUE` and `PATH!=VALUE`, such as `data.action=pause`.
 //!
-//! The path goes from the record inward, by member names and by numbers of array elements, with points between. A
-//! string equals a value that has the same characters; a number one that is the same number, in whatever way it is
-//! written (`1e3`, `0x3e8`); `true`, `false` and `null` themselves; an object or array JSON that says the same. What
-//! is not there equals nothing.
+//! The path leads from the record inward: names of members and numbers of array elements, with points between them. A
+//! string equals a value that has the same characters, or the same in double quotes as JSON. A number equals a value that
+//! is the same number, however it is written (`1e3`, `0x3e8`). `true`, `false` and `null` equal themselves, and an object
+//! or an array equals JSON that says the same.
+//!
+//! A member that is not there equals nothing and differs from nothing: it meets neither kind of condition.
 
+use super::lookup::{Found, find};
 use crate::plain;
 use crate::record::Record;
-use crate::time::to_rfc3339;
-use qev_qmp::json::scan::{Scanner, SyntaxError};
-use qev_qmp::{EventName, Json, Timestamp, Value};
+use qev_qmp::{Json, Value};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -17,26 +19,85 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Where {
     path: Box<str>,
+    operator: Operator,
     value: Box<str>,
+    /// The value without its quotes, when it is a string of JSON.
+    unquoted: Option<Box<str>>,
 }
+
+/// How a member is compared with the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// `=`: the member has the value.
+    Equals,
+    /// `!=`: the member is there and has another value.
+    Differs,
+}
+
+impl Operator {
+    /// The operator as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Operator::Equals => "=",
+            Operator::Differs => "!=",
+        }
+    }
+}
+
+/// What other languages have between a path and a value, the longest first.
+const UNSUPPORTED: [&str; 14] = ["===", "!==", "==", "=~", "!~", "~=", "<=", ">=", "=<", "=>", "<>", "<", ">", "~"];
 
 /// The text is not a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WhereError {
-    /// There is no `=`, or nothing before it.
+    /// There is no operator, or nothing before it.
     NoPath(Box<str>),
     /// There is nothing between two points of the path.
     EmptyName(Box<str>),
+    /// A name in the path begins or ends with a space, as no member does.
+    Space {
+        /// The condition.
+        text: Box<str>,
+        /// The same without the spaces around the operator.
+        meant: Box<str>,
+    },
+    /// There is no such operator.
+    Operator {
+        /// The condition.
+        text: Box<str>,
+        /// What stands between the path and the value.
+        operator: &'static str,
+        /// The path before it.
+        path: Box<str>,
+        /// The value behind it.
+        value: Box<str>,
+    },
 }
 
 impl fmt::Display for WhereError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            WhereError::NoPath(text) => {
-                write!(f, "'{}' is not a condition: expected PATH=VALUE, such as data.action=pause", plain::name(text))
-            }
+            WhereError::NoPath(text) => write!(
+                f,
+                "'{}' is not a condition: expected PATH=VALUE or PATH!=VALUE, such as data.action=pause",
+                plain::name(text)
+            ),
             WhereError::EmptyName(text) => {
                 write!(f, "'{}' is not a condition: a name in its path is empty", plain::name(text))
+            }
+            WhereError::Space { text, meant } => {
+                let (text, meant) = (plain::name(text), plain::name(meant));
+                write!(f, "'{text}' is not a condition: no space may stand around the operator: write '{meant}'")
+            }
+            WhereError::Operator { text, operator, path, value } => {
+                let (text, path, value) = (plain::name(text), plain::name(path), plain::name(value));
+                write!(f, "'{text}' is not a condition: there is no operator {operator}; write '{path}={value}' or ")?;
+                write!(f, "'{path}!={value}'")?;
+                // Of an operator with an equals sign in front, the rest may have been meant as the value.
+                match operator.strip_prefix('=').filter(|rest| !rest.is_empty()) {
+                    Some(rest) => write!(f, ", or '{path}=\"{rest}{value}\"' when the value begins with {rest}"),
+                    None => Ok(()),
+                }
             }
         }
     }
@@ -48,93 +109,109 @@ impl FromStr for Where {
     type Err = WhereError;
 
     fn from_str(text: &str) -> Result<Where, WhereError> {
-        let (path, value) = match text.split_once('=') {
-            Some((path, value)) if !path.is_empty() => (path, value),
-            _ => return Err(WhereError::NoPath(text.into())),
+        let no_path = || WhereError::NoPath(text.into());
+        let end = text.find(['=', '!', '<', '>', '~']).filter(|end| *end > 0).ok_or_else(no_path)?;
+        let (path, rest) = text.split_at_checked(end).ok_or_else(no_path)?;
+        let unsupported = UNSUPPORTED.into_iter().find_map(|operator| Some((operator, rest.strip_prefix(operator)?)));
+        if let Some((operator, value)) = unsupported {
+            let (path, value) = (path.trim().into(), value.trim().into());
+            return Err(WhereError::Operator { text: text.into(), operator, path, value });
+        }
+        let (operator, value) = match (rest.strip_prefix("!="), rest.strip_prefix('=')) {
+            (Some(value), _) => (Operator::Differs, value),
+            (None, Some(value)) => (Operator::Equals, value),
+            (None, None) => return Err(no_path()),
         };
-        if path.split('.').any(str::is_empty) {
+        if path.split('.').any(|name| name.trim().is_empty()) {
             return Err(WhereError::EmptyName(text.into()));
         }
-        Ok(Where { path: path.into(), value: value.into() })
+        if path.split('.').any(|name| name.trim() != name) {
+            let path: Vec<&str> = path.split('.').map(str::trim).collect();
+            let meant = format!("{}{}{}", path.join("."), operator.as_str(), value.trim());
+            return Err(WhereError::Space { text: text.into(), meant: meant.into() });
+        }
+        let quoted = Some(value).filter(|value| value.starts_with('"'));
+        let unquoted = quoted.and_then(|value| Json::parse(value).ok()?.string()).map(Into::into);
+        Ok(Where { path: path.into(), operator, value: value.into(), unquoted })
     }
 }
 
 impl fmt::Display for Where {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.path, self.value)
+        write!(f, "{}{}{}", self.path, self.operator.as_str(), self.value)
     }
 }
 
 impl Where {
+    /// The path, such as `data.action`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// How the member at the path is compared with the value.
+    pub fn operator(&self) -> Operator {
+        self.operator
+    }
+
+    /// The value that the member is compared with; of a string in quotes what is in them.
+    pub fn value(&self) -> &str {
+        self.unquoted.as_deref().unwrap_or(&self.value)
+    }
+
     /// The member of the record that the path begins with.
     pub fn member(&self) -> &str {
         self.path.split_once('.').map_or(&*self.path, |(member, _)| member)
     }
 
-    /// Whether a record meets the condition.
+    /// Returns whether a record meets the condition.
     pub fn matches(&self, record: &Record) -> bool {
-        let (member, inward) = match self.path.split_once('.') {
-            Some((member, inward)) => (member, Some(inward)),
-            None => (&*self.path, None),
-        };
-        match (member, inward) {
-            ("seq", None) => self.is_number(record.seq),
-            ("kind", None) => self.is_text(Some(record.kind.as_str())),
-            ("host", None) => self.is_text(Some(&record.host)),
-            ("machine", None) => self.is_text(Some(&record.machine)),
-            ("machine_id", None) => self.is_text(record.machine_id.as_deref()),
-            ("session", None) => self.is_text(record.session.as_deref()),
-            ("uid", None) => self.is_number(record.uid.map(u64::from)),
-            ("via", None) => self.is_text(record.via.as_deref()),
-            ("received", None) => self.is_time(Some(record.received)),
-            ("durable", None) => record.durable.is_some_and(|durable| self.equals(&Value::Bool(durable))),
-            ("severity", None) => self.is_text(Some(record.severity.as_str())),
-            ("summary", None) => self.is_text(Some(&record.summary)),
-            ("reason", None) => self.is_text(record.reason.as_deref()),
-            ("from", None) => self.is_time(record.from),
-            ("until", None) => self.is_time(record.until),
-            ("missed", Some(event)) => self.is_number(record.missed.get(&event.into()).copied()),
-            ("event", None) => self.is_text(record.event.as_ref().map(EventName::as_str)),
-            ("timestamp", Some("seconds")) => self.is_number(record.timestamp.map(|time| time.seconds)),
-            ("timestamp", Some("microseconds")) => self.is_number(record.timestamp.map(|time| time.microseconds)),
-            ("data", inward) => self.is_inside(record.data.as_ref(), inward),
-            ("extra", inward) => self.is_inside(record.extra.as_ref(), inward),
-            ("departs", inward) => self.is_inside(record.departs.as_ref(), inward),
-            (name, inward) => {
-                let unknown = record.unknown.iter().find(|(known, _)| **known == *name);
-                self.is_inside(unknown.map(|(_, value)| value), inward)
-            }
+        let Some(found) = find(&self.path, record) else { return false };
+        match self.operator {
+            Operator::Equals => self.equals(&found),
+            Operator::Differs => !self.equals(&found),
         }
     }
 
-    fn is_text(&self, text: Option<&str>) -> bool {
-        text == Some(&*self.value)
+    /// What a record has at the path, as it would be written behind the operator; `None` when there is nothing.
+    pub fn found_in<'a>(&self, record: &'a Record) -> Option<Cow<'a, str>> {
+        Some(match find(&self.path, record)? {
+            Found::Text(text) => text.into(),
+            Found::Time(text) => text.into(),
+            Found::Number(number) => number.to_string().into(),
+            Found::Bool(truth) => if truth { "true" } else { "false" }.into(),
+            Found::Json(text) => match Json::parse(text).ok().and_then(|json| json.string()) {
+                Some(string) => string.into(),
+                None => text.into(),
+            },
+        })
     }
 
-    fn is_number<N: Into<Value>>(&self, n: Option<N>) -> bool {
-        n.is_some_and(|n| self.equals(&n.into()))
-    }
-
-    fn is_time(&self, time: Option<Timestamp>) -> bool {
-        time.is_some_and(|time| to_rfc3339(time) == *self.value)
-    }
-
-    fn is_inside(&self, json: Option<&Json>, inward: Option<&str>) -> bool {
-        let mut names = inward.into_iter().flat_map(|inward| inward.split('.'));
-        let found = json.and_then(|json| names.try_fold(json.as_text(), step));
-        found.and_then(|text| Json::parse(text).ok()).is_some_and(|found| self.equals(&found.value()))
-    }
-
-    fn equals(&self, found: &Value) -> bool {
+    fn equals(&self, found: &Found<'_>) -> bool {
         match found {
-            Value::String(text) => **text == *self.value,
-            Value::Int(n) => self.integer().map_or(self.double() == Some(*n as f64), |value| value == i128::from(*n)),
-            Value::Uint(n) => self.integer().map_or(self.double() == Some(*n as f64), |value| value == i128::from(*n)),
+            Found::Text(text) => self.is_text(text),
+            Found::Time(text) => self.is_text(text),
+            Found::Number(number) => {
+                self.integer().map_or(self.double() == Some(*number as f64), |value| value == *number)
+            }
+            Found::Bool(truth) => *self.value == *if *truth { "true" } else { "false" },
+            Found::Json(text) => Json::parse(text).is_ok_and(|json| self.equals_value(&json.value())),
+        }
+    }
+
+    fn equals_value(&self, found: &Value) -> bool {
+        match found {
+            Value::String(text) => self.is_text(text),
+            Value::Int(n) => self.equals(&Found::Number((*n).into())),
+            Value::Uint(n) => self.equals(&Found::Number((*n).into())),
             Value::Double(n) => self.double() == Some(*n),
-            Value::Bool(truth) => *self.value == *if *truth { "true" } else { "false" },
+            Value::Bool(truth) => self.equals(&Found::Bool(*truth)),
             Value::Null => &*self.value == "null",
             Value::Array(_) | Value::Object(_) => Json::parse(&self.value).is_ok_and(|value| value.value() == *found),
         }
+    }
+
+    fn is_text(&self, text: &str) -> bool {
+        text == &*self.value || self.unquoted.as_deref() == Some(text)
     }
 
     /// The value as an integer: wide enough for every integer that JSON from QEMU has.
@@ -148,35 +225,6 @@ impl Where {
     fn double(&self) -> Option<f64> {
         self.value.parse().ok()
     }
-}
-
-/// The text of the member of this name of an object, or of the element with this number of an array.
-fn step<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let mut scanner = Scanner::new(text);
-    let mut found = None;
-    if scanner.peek() == Some(b'[') {
-        let wanted: usize = name.parse().ok()?;
-        let mut at = 0;
-        let walked = scanner.array(|scanner| {
-            let element = scanner.value()?;
-            if at == wanted {
-                found = Some(element);
-            }
-            at += 1;
-            Ok::<_, SyntaxError>(())
-        });
-        walked.ok()?;
-    } else {
-        let walked = scanner.object(|scanner, member| {
-            let value = scanner.value()?;
-            if member.text() == name {
-                found = Some(value);
-            }
-            Ok::<_, SyntaxError>(())
-        });
-        walked.ok()?;
-    }
-    found
 }
 
 #[cfg(test)]
@@ -232,6 +280,8 @@ mod tests {
         check("data.off=null", true);
         check("data.none=", true);
         check("data.absent=null", false);
+        check("data.info.device=\"d1\"", true);
+        check("data.info.device=\"d2\"", false);
         check("data.absent=", false);
         check(r#"data.list=[1,{"a":"b"}]"#, true);
         check("data.list=1", false);
@@ -251,17 +301,78 @@ mod tests {
     }
 
     #[test]
-    fn a_value_may_hold_an_equals_sign() {
-        let condition: Where = "summary=a=b".parse().unwrap();
-        assert_eq!(condition.to_string(), "summary=a=b");
+    fn differs_is_met_by_another_value_and_not_by_none() {
+        check("data.info.device!=d2", true);
+        check("data.info.device!=d1", false);
+        check("data.info.status!=0x85", true);
+        check("data.info.status!=0x84", false);
+        check("data.off!=null", false);
+        check("data.on!=false", true);
+        check("data.absent!=5", false);
+        check("seq!=18", true);
+        check("seq!=17", false);
+        check("session!=a", false);
+        check("kind!=gap", true);
+        check("severity!=error", false);
+        check("missed.STOP!=2", true);
     }
 
     #[test]
-    fn what_is_no_condition_is_told_why() {
+    fn a_value_may_hold_what_looks_like_an_operator() {
+        for text in ["summary=a=b", "summary!=a!=b", "summary=a>b", "summary=-~"] {
+            let condition: Where = text.parse().unwrap();
+            assert_eq!(condition.to_string(), text);
+        }
+        let condition: Where = "summary=\"~x\"".parse().unwrap();
+        assert_eq!((condition.value(), condition.operator()), ("~x", Operator::Equals));
+    }
+
+    #[test]
+    fn what_a_record_has_at_the_path_can_be_told() {
+        let record = Record::parse(LINE).unwrap();
+        let found = |path: &str| {
+            let condition: Where = format!("{path}=").parse().unwrap();
+            condition.found_in(&record).map(Cow::into_owned)
+        };
+        assert_eq!(found("data.info.device").as_deref(), Some("d1"));
+        assert_eq!(found("data.info.status").as_deref(), Some("132"));
+        assert_eq!(found("data.off").as_deref(), Some("null"));
+        assert_eq!(found("seq").as_deref(), Some("17"));
+        assert_eq!(found("durable").as_deref(), Some("true"));
+        assert_eq!(found("received").as_deref(), Some("2026-11-22T11:35:10.942911Z"));
+        assert_eq!(found("data.absent"), None);
+    }
+
+    #[test]
+    fn rejects_what_is_not_a_condition() {
         let error = |text: &str| text.parse::<Where>().unwrap_err().to_string();
-        let expected = "'data.action' is not a condition: expected PATH=VALUE, such as data.action=pause";
-        assert_eq!(error("data.action"), expected);
-        assert_eq!(error("=x"), "'=x' is not a condition: expected PATH=VALUE, such as data.action=pause");
+        let expected = "is not a condition: expected PATH=VALUE or PATH!=VALUE, such as data.action=pause";
+        for text in ["data.action", "=x", "data.action!pause", "data.action:pause", ""] {
+            assert_eq!(error(text), format!("'{text}' {expected}"));
+        }
         assert_eq!(error("data..a=x"), "'data..a=x' is not a condition: a name in its path is empty");
+        assert_eq!(
+            error("data.actual != 5"),
+            "'data.actual != 5' is not a condition: no space may stand around the operator: write 'data.actual!=5'"
+        );
+    }
+
+    #[test]
+    fn rejects_an_operator_that_there_is_not() {
+        let check = |operator: &str, expected: &str| {
+            let text = format!("data.actual{operator}5");
+            let error = text.parse::<Where>().unwrap_err().to_string();
+            let start = format!("'{text}' is not a condition: there is no operator {operator}; ");
+            assert_eq!(error, format!("{start}write 'data.actual=5' or 'data.actual!=5'{expected}"));
+        };
+        for operator in ["===", "!==", "!~", "~=", "<=", ">=", "<>", "<", ">", "~"] {
+            let behind = operator
+                .strip_prefix('=')
+                .map(|rest| format!(", or 'data.actual=\"{rest}5\"' when the value begins with {rest}"));
+            check(operator, &behind.unwrap_or_default());
+        }
+        check("=~", ", or 'data.actual=\"~5\"' when the value begins with ~");
+        check("==", ", or 'data.actual=\"=5\"' when the value begins with =");
+        assert!("data.actual == 5".parse::<Where>().unwrap_err().to_string().contains("write 'data.actual=5' or"));
     }
 }

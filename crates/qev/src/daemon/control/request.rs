@@ -15,7 +15,7 @@ pub(crate) const MAX_REQUEST: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     /// Records.
-    Log(Log),
+    Log(Box<Log>),
     /// Who is there.
     Machines,
     /// Whether anybody answers.
@@ -65,8 +65,8 @@ impl fmt::Display for NotARequest {
             }
             NotARequest::Member { member } => write!(
                 f,
-                "a request has no member '{}': log has events, wheres, machines, severity, since, until, others, gaps, after, \
-                 limit, newest_first, follow; the others have none",
+                "a request has no member '{}': log has events, wheres, machines, severity, grep, since, until, others, gaps, \
+                 after, limit, newest_first, follow; the others have none",
                 plain::name(member)
             ),
             NotARequest::Misfit { member, expected } => write!(f, "member '{member}' is not {expected}"),
@@ -99,7 +99,7 @@ impl Request {
         match (request.as_deref(), wrong) {
             (Some("log" | "machines" | "page" | "ping"), Some(wrong)) => Err(wrong),
             (Some("log"), None) if log.follow && log.newest_first => Err(NotARequest::FollowNewestFirst),
-            (Some("log"), None) => Ok(Request::Log(log)),
+            (Some("log"), None) => Ok(Request::Log(log.into())),
             (Some("machines"), None) => Ok(Request::Machines),
             (Some("page"), None) => Ok(Request::Page),
             (Some("ping"), None) => Ok(Request::Ping),
@@ -139,6 +139,10 @@ impl Log {
                 let severity = string().and_then(|name| name.parse().ok());
                 filter.severity = Some(severity.ok_or(misfit("severity", "a severity such as \"warning\""))?);
             }
+            "grep" => {
+                let text = string().and_then(|text| text.parse().ok());
+                filter.text = Some(text.ok_or(misfit("grep", "a text to search for"))?);
+            }
             "since" => filter.since = Some(string().and_then(|t| from_rfc3339(&t)).ok_or(misfit("since", TIME))?),
             "until" => filter.until = Some(string().and_then(|t| from_rfc3339(&t)).ok_or(misfit("until", TIME))?),
             "gaps" => filter.gaps = text.parse().map_err(|_| misfit("gaps", TRUTH))?,
@@ -154,12 +158,16 @@ impl Log {
 
     fn to_line(&self) -> String {
         let mut line = String::from("{\"request\":\"log\"");
-        let Filter { events, wheres, machines, severity, since, until, gaps } = &self.wanted.filter;
+        let Filter { events, wheres, machines, severity, since, until, text, gaps } = &self.wanted.filter;
         push_list(&mut line, "events", events);
         push_list(&mut line, "wheres", wheres);
         push_list(&mut line, "machines", machines);
         let times = [("since", since), ("until", until)].map(|(name, time)| (name, time.map(to_rfc3339)));
-        for (name, text) in times.into_iter().chain([("severity", severity.map(|s| s.as_str().to_owned()))]) {
+        let texts = [
+            ("severity", severity.map(|severity| severity.as_str().to_owned())),
+            ("grep", text.as_ref().map(ToString::to_string)),
+        ];
+        for (name, text) in times.into_iter().chain(texts) {
             if let Some(text) = text {
                 line.push_str(&format!(",\"{name}\":"));
                 string(&mut line, &text);

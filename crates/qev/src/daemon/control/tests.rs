@@ -258,11 +258,12 @@ async fn a_request_means_what_was_meant() {
         severity: Some(qev_record::Severity::Debug),
         since: Some(Timestamp::from_micros(1)),
         until: Some(Timestamp::from_micros(253_402_207_199_000_000)),
+        text: Some("\"action\"".parse().unwrap()),
         gaps: true,
     };
     let wanted = crate::daemon::follow::Wanted { filter, others: true, ..crate::daemon::follow::Wanted::default() };
     let log = Log { wanted, after: Some(1), limit: Some(3), newest_first: true, follow: false };
-    let mut answers = ask(&daemon.scratch.0, &Request::Log(log)).await.unwrap();
+    let mut answers = ask(&daemon.scratch.0, &Request::Log(log.into())).await.unwrap();
     for expected in [9, 7, 5] {
         let Answer::Record(record) = answers.next().await.unwrap() else { panic!("a record") };
         assert_eq!(record.seq, Some(expected));
