@@ -1,13 +1,14 @@
 //! The command of `wait`, and what it starts in its turn.
 //!
-//! Where no terminal is, it has a process group of its own: what ends it ends all that is in it, and nothing is left behind.
-//! On a terminal it stays in ours, for the kernel lets only one group read there and hear Ctrl-C. Then Ctrl-C reaches all,
-//! and what else is to end it the command alone.
+//! Where there is no terminal, the command has a process group of its own: what ends it ends all that is in the group, and
+//! nothing is left behind. On a terminal it stays in our group, for the kernel lets only one group read there and get
+//! Ctrl-C. Then Ctrl-C reaches all, and what else is to end the command is sent to it and to every process that descends
+//! from it ([`descendants`]).
 
-use crate::bound;
+use super::descendants;
 use crate::exit::{Exit, Failure};
 use crate::signals;
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -15,11 +16,12 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::process::Child;
 use tokio::signal::unix::SignalKind;
+use tokio::time::Instant;
 
 /// How long a command that was asked to end may take to do so.
 const ENDING: Duration = Duration::from_secs(2);
 
-/// How soon it is looked again whether all of its group have ended.
+/// How soon it is looked again whether all that it started have ended.
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// What reaches us and not the command on a terminal, where Ctrl-C reaches both.
@@ -54,8 +56,8 @@ impl Place {
 #[derive(Debug)]
 pub(super) struct Command {
     child: Child,
-    /// Its group, when that is its own.
-    group: Option<Pid>,
+    pid: Option<Pid>,
+    place: Place,
 }
 
 impl Command {
@@ -65,15 +67,17 @@ impl Command {
         if mute {
             command.stdin(Stdio::null());
         }
-        if place == Place::Group {
-            command.process_group(0);
+        match place {
+            Place::Group => drop(command.process_group(0)),
+            // Where the kernel does not do it, what loses its parent is not found; the rest is.
+            Place::Terminal => drop(descendants::keep()),
         }
         let child = command.args(arguments).spawn().map_err(|error| {
             let status = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
             Failure::new(Exit::Command(status), error).about(format!("cannot run {}", program.display()))
         })?;
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        Ok(Command { child, group: pid.filter(|_| place == Place::Group) })
+        Ok(Command { child, pid, place })
     }
 
     /// Waits until it has ended. What it left running is its own affair.
@@ -81,28 +85,56 @@ impl Command {
         self.child.wait().await
     }
 
-    /// Sends it, and what is in its group, a signal.
+    /// Sends a signal to it and to what it started.
     pub(super) fn signal(&self, signal: Signal) {
-        match self.group {
+        match (self.place, self.pid) {
             // It fails only if all have ended, or have become another user's.
-            Some(group) => drop(kill_process_group(group, signal)),
-            None => bound::signal(&self.child, signal),
+            (Place::Group, Some(group)) => drop(kill_process_group(group, signal)),
+            (Place::Group, None) => {}
+            (Place::Terminal, child) => {
+                for pid in descendants::all(child) {
+                    // It fails only if it has ended, or has become another user's.
+                    let _ = kill_process(pid, signal);
+                }
+            }
         }
     }
 
-    /// Ends it, and what is in its group: asked first, then not.
+    /// Whether all that it started have ended, too.
+    fn is_all_over(&self) -> bool {
+        match (self.place, self.pid) {
+            (Place::Group, group) => group.is_none_or(|group| test_kill_process_group(group).is_err()),
+            (Place::Terminal, child) => descendants::all(child).is_empty(),
+        }
+    }
+
+    /// Ends it, and what it started: asked first, then not.
     pub(super) async fn end(mut self) {
         self.signal(Signal::TERM);
+        if self.has_ended_within(ENDING).await {
+            return;
+        }
+        self.signal(Signal::KILL);
+        // On a terminal one that was being started just then may have been missed.
+        if self.place == Place::Terminal {
+            let until = Instant::now() + ENDING;
+            while !self.is_all_over() && Instant::now() < until {
+                self.signal(Signal::KILL);
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+        // It fails only if it was waited for already.
+        let _ = self.child.wait().await;
+    }
+
+    async fn has_ended_within(&mut self, patience: Duration) -> bool {
         let ended = async {
             // It fails only if it was waited for already.
             let _ = self.child.wait().await;
-            while self.group.is_some_and(|group| test_kill_process_group(group).is_ok()) {
+            while !self.is_all_over() {
                 tokio::time::sleep(AGAIN).await;
             }
         };
-        if tokio::time::timeout(ENDING, ended).await.is_err() {
-            self.signal(Signal::KILL);
-            let _ = self.child.wait().await;
-        }
+        tokio::time::timeout(patience, ended).await.is_ok()
     }
 }
