@@ -215,6 +215,39 @@ fn a_real_qemu_that_does_not_start_says_why_itself() {
 
 #[test]
 #[ignore = "needs a real QEMU: run by cargo xtask test"]
+fn what_asks_a_real_qemu_for_information_is_its_own_affair() {
+    let (qev, qemu) = (workspace::qev_program().unwrap(), QEMU.path().unwrap());
+    for arguments in
+        ["--version", "-machine help", "-device help", "-device virtio-net-pci,help", "-cpu help", "-accel help"]
+    {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let alone = std::process::Command::new(&qemu).args(&arguments).output().unwrap();
+        let under =
+            std::process::Command::new(&qev).args(["run", "--", text(&qemu)]).args(&arguments).output().unwrap();
+        assert_eq!(under, alone, "{arguments:?}");
+        assert!(alone.status.success() && !alone.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs a real QEMU: run by cargo xtask test"]
+fn a_panic_that_no_event_tells_of_is_seen_on_the_console() {
+    let lab = Lab::new();
+    let mut run = lab.start(&["--fail-on-console", "Kernel panic"], &[]);
+    run.boot();
+    run.tell(PANIC);
+    assert_eq!(run.end(), 101, "{}", run.told.text());
+    let told = run.told.text();
+    let last = told.lines().last().unwrap();
+    assert!(last.starts_with("qev: --fail-on-console 'Kernel panic': ") && last.contains("sysrq"), "{told}");
+    assert!(told.contains("before it has a driver for its panic device does not tell QEMU"), "{told}");
+    // What follows the message is shown, too.
+    assert!(run.console.text().contains("end Kernel panic"), "{}", run.console.text());
+    lab.nothing_is_left();
+}
+
+#[test]
+#[ignore = "needs a real QEMU: run by cargo xtask test"]
 fn a_qev_that_is_killed_leaves_no_real_qemu() {
     let lab = Lab::new();
     let run = lab.start(&[], &["-device", "pvpanic"]);

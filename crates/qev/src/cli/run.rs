@@ -15,24 +15,28 @@
 //! path is needed, nobody else can take it, and nothing that a guest does is missed.
 //!
 //! Standard input, standard output and the terminal stay QEMU's own: the guest's console may be on them. QEMU stays in
-//! our process group for that; so Ctrl-C reaches both of us. That it does not outlive us is for [`crate::bound`].
+//! our process group for that; so Ctrl-C reaches both of us. That it does not outlive us is for [`crate::bound`]. With
+//! `--fail-on-console` standard output passes through us ([`console`]).
 
+mod arguments;
+mod console;
 mod outlet;
 mod panic_device;
 mod qemu;
 mod verdict;
 
-use super::{duration, misspelt};
+use super::{complete, duration, typo_hints};
 use crate::exit::{Exit, Failure};
 use crate::monitor::{Monitor, ROOM, hostname};
 use crate::printer::Format;
 use crate::signals::{self, Signals};
+use console::{Console, Found};
 use outlet::Outlet;
 use qemu::{Ended, Qemu};
 use qev_link::{Client, ConnectError, ConnectOptions, EventItem, Events};
-use qev_record::filter::{Glob, Where};
+use qev_record::filter::{Glob, TextSearch, Where};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
@@ -42,8 +46,23 @@ use verdict::Judge;
 /// How long QEMU may take to greet: as long as it likes, for it may have to touch a terabyte of memory first.
 const GREETING: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How long the rest of its events may take, when QEMU has ended.
+/// How long the rest of its events, and of its console, may take when QEMU has ended.
 const REST: Duration = Duration::from_secs(2);
+
+/// When it is said that nothing answers on the monitor.
+const SILENT: Duration = Duration::from_secs(5);
+
+/// How long the console is shown after a text of `--fail-on-console`: a panic's call trace comes behind its message.
+const AFTER_TEXT: Duration = Duration::from_secs(1);
+
+/// Why nothing answers on the monitor.
+const NO_ANSWER: &str = "no events are seen: a script around QEMU must pass all of its arguments on (\"$@\"), for the \
+                         monitor is among them";
+
+/// How a panic is noticed that no event tells of.
+const EARLY_PANIC: &str = "a guest that panics before it has a driver for its panic device does not tell QEMU: with \
+                           panic=-1 for its kernel and -no-reboot for QEMU such a panic ends the run, and --fail-on-console \
+                           'Kernel panic' sees it on the console";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -51,9 +70,17 @@ Events are shown on standard error; standard input and output are QEMU's. qev ad
 
     qev run --timeout 5m -- qemu-system-x86_64 -M q35 -device pvpanic -no-reboot -nographic -kernel bzImage …
 
+--fail-on-console looks for a text in what QEMU writes to standard output, which is the guest's console with -nographic or \
+-serial stdio; a text without capital letters is found in upper and lower case. It sees a panic that comes before the guest \
+has a driver for its panic device; so does -no-reboot with panic=-1 on the kernel's command line.
+
+    qev run --fail-on-console 'Kernel panic' -- qemu-system-x86_64 -nographic -kernel bzImage -append console=ttyS0
+
+What only asks for information, such as --version or -device help, is QEMU's own affair: its output, and its status.
+
 Exit codes, the first that applies:
   124  the time is over
-  101  an event of --fail-on came
+  101  an event of --fail-on came, or a text of --fail-on-console
   100  the guest panicked; QEMU needs a panic device to know, such as -device pvpanic
     0  an event of --stop-on came
     N  QEMU's own status when that is not 0; 128+N when signal N ended it, 126 when it cannot be
@@ -63,14 +90,19 @@ Exit codes, the first that applies:
 130 and 143 say that qev was ended by Ctrl-C or SIGTERM. In each case QEMU has ended as well.")]
 pub(crate) struct Args {
     /// End QEMU with 0 when this event comes, a name or a glob; repeatable, any of them
-    #[arg(long, value_name = "EVENT")]
+    #[arg(long, value_name = "EVENT", add = complete::events())]
     stop_on: Vec<Glob>,
 
     /// End QEMU with 101 when this event comes, a name or a glob; repeatable, any of them
-    #[arg(long, value_name = "EVENT")]
+    #[arg(long, value_name = "EVENT", add = complete::events())]
     fail_on: Vec<Glob>,
 
-    /// Only events of --stop-on and --fail-on that have this value, such as data.device=d1; repeatable, all of them
+    /// End QEMU with 101 when this text is on its standard output, where the guest's console may be; repeatable, any of them
+    #[arg(long, value_name = "TEXT")]
+    fail_on_console: Vec<TextSearch>,
+
+    /// Only events of --stop-on and --fail-on that have this value, such as data.device=d1, or another one, data.device!=d1;
+    /// repeatable, all of them
     #[arg(short, long, value_name = "PATH=VALUE")]
     r#where: Vec<Where>,
 
@@ -97,35 +129,80 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     refuse(&args)?;
-    misspelt::tell_of(args.stop_on.iter().chain(&args.fail_on), &args.r#where);
+    typo_hints::check(args.stop_on.iter().chain(&args.fail_on), &args.r#where)?;
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     // The handlers stand before QEMU does: it must not be left behind.
     let signals = Signals::catch(signals::TO_END)?;
     let outlet = Outlet::start(args.output, args.record.as_deref())?;
-    let (ours, theirs) = qemu::monitor()?;
-    let connecting = tokio::spawn(connect(ours, name(&args.command)));
+    let asks = arguments::ask_for_information(&args.command);
+    // QEMU prints the same with a monitor and without one, and may warn of the monitor.
+    let (line, monitor) = match asks && arguments::is_qemu(&args.command) {
+        true => (Line::Failed, None),
+        false => {
+            let (ours, theirs) = qemu::monitor()?;
+            (Line::Connecting(tokio::spawn(connect(ours, arguments::name(&args.command)))), Some(theirs))
+        }
+    };
     // The negotiation is written now.
     tokio::task::yield_now().await;
-    let qemu = Qemu::start(&args.command, theirs)?;
+    let (console, stdout) = match args.fail_on_console.is_empty() {
+        true => (None, None),
+        false => {
+            let made = Console::start(args.fail_on_console.clone());
+            let (console, stdout) =
+                made.map_err(|error| Failure::new(Exit::Failed, error).about("making a pipe for the console"))?;
+            (Some(console), Some(stdout))
+        }
+    };
+    let qemu = Qemu::start(&args.command, monitor, stdout)?;
     let judge = Judge::new(args.stop_on, args.fail_on, args.r#where, args.allow_reset);
-    let mut run = Run { qemu, line: Line::Connecting(connecting), check: None, judge, outlet, signals };
-    if is_among(&args.command, "S") {
-        run.outlet.say("the guest waits for a cont over another monitor (-S)");
+    let mut run = Run { qemu, line, console, check: None, judge, outlet, signals, has_kernel_panic: false };
+    for hint in hints(&args.command, run.console.is_some()) {
+        run.outlet.say(hint);
     }
     let ended = run.until_ended(deadline).await;
     run.rest().await;
-    if let (Ended::Status(_), Line::Connecting(_) | Line::Failed) = (&ended, &run.line) {
+    let is_silent = matches!(&run.line, Line::Connecting(_) | Line::Failed);
+    if let (Ended::Status(status), true, true, false) = (&ended, is_silent, asks, run.judge.is_done()) {
+        run.outlet.finish().await;
+        return Ok(Exit::of_command(*status));
+    }
+    if let (Ended::Status(_), true) = (&ended, is_silent) {
         run.judge.never_spoke();
     }
-    let (exit, sentence) = run.judge.verdict(&ended, args.timeout);
+    let (exit, mut sentence) = run.judge.verdict(&ended, args.timeout);
+    if exit == Exit::TimedOut && is_silent {
+        sentence.push_str(&format!("; nothing answered on the monitor, so {NO_ANSWER}"));
+    }
+    let is_told = arguments::has(&args.command, "no-reboot") && arguments::mention(&args.command, "panic=");
+    let waits = ["S", "preconfig"].iter().any(|option| arguments::has(&args.command, option));
+    let may_have_panicked = run.has_kernel_panic || (exit == Exit::TimedOut && !is_silent && !is_told && !waits);
+    if may_have_panicked && !run.judge.has_panic() {
+        run.outlet.say(EARLY_PANIC);
+    }
     run.outlet.say(&sentence);
     run.outlet.finish().await;
     Ok(exit)
 }
 
+/// What is to be said as soon as QEMU runs.
+fn hints(command: &[OsString], has_console: bool) -> Vec<&'static str> {
+    let mut hints = Vec::new();
+    if arguments::has(command, "S") {
+        hints.push("the guest waits for a cont over another monitor (-S)");
+    }
+    if arguments::has(command, "preconfig") {
+        hints.push("QEMU waits for an x-exit-preconfig over another monitor (-preconfig)");
+    }
+    if has_console && !["nographic", "stdio"].iter().any(|text| arguments::mention(command, text)) {
+        hints.push("--fail-on-console looks at QEMU's standard output: without -nographic or -serial stdio no console is there");
+    }
+    hints
+}
+
 /// What cannot work.
 fn refuse(args: &Args) -> Result<(), Failure> {
-    if is_among(&args.command, "daemonize") {
+    if arguments::has(&args.command, "daemonize") {
         return Err(Failure::usage(
             "-daemonize: qev run waits for QEMU to end, so QEMU cannot go into the background; leave it out, and put qev \
              run there instead",
@@ -135,21 +212,6 @@ fn refuse(args: &Args) -> Result<(), Failure> {
         return Err(Failure::usage("--where says which events of --stop-on and --fail-on count: give one of them too"));
     }
     Ok(())
-}
-
-/// Whether QEMU is given this option; it takes one dash or two.
-fn is_among(command: &[OsString], option: &str) -> bool {
-    let arguments = command.iter().skip(1).filter_map(|argument| argument.to_str());
-    arguments.filter_map(|argument| argument.strip_prefix('-')).any(|word| {
-        let word = word.strip_prefix('-').unwrap_or(word);
-        word == option
-    })
-}
-
-/// What a machine is called that has no name.
-fn name(command: &[OsString]) -> String {
-    let program = command.first().map(Path::new).and_then(Path::file_name);
-    program.map_or_else(|| "qemu".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 /// A monitor that answered.
@@ -209,6 +271,10 @@ impl Line {
 struct Run {
     qemu: Qemu,
     line: Line,
+    /// The console, when a text is looked for on it.
+    console: Option<Console>,
+    /// The guest's kernel said on its console that it panicked.
+    has_kernel_panic: bool,
     /// Whether the guest can tell of a panic, while that is being asked.
     check: Option<JoinHandle<Option<String>>>,
     judge: Judge,
@@ -218,7 +284,10 @@ struct Run {
 
 impl Run {
     async fn until_ended(&mut self, deadline: Option<Instant>) -> Ended {
+        let mut silent = Some(Instant::now() + SILENT);
+        let mut text_shown = None;
         loop {
+            let is_silent = matches!(self.line, Line::Connecting(_));
             let judged = self.judge.is_done();
             let client = self.line.client().cloned();
             tokio::select! {
@@ -227,6 +296,16 @@ impl Run {
                     qemu::Step::Insists(how) => self.outlet.say(&how),
                 },
                 came = self.line.next() => self.take(came),
+                found = next(&mut self.console) => {
+                    if self.found(found) {
+                        text_shown = text_shown.or(Some(Instant::now() + AFTER_TEXT));
+                    }
+                }
+                () = at(text_shown), if !judged => self.judge.console_shown(),
+                () = at(silent), if is_silent && !judged => {
+                    silent = None;
+                    self.outlet.say(&format!("nothing has answered on the monitor for {SILENT:?}, so {NO_ANSWER}"));
+                }
                 () = at(deadline), if !judged => self.judge.timed_out(),
                 number = self.signals.next() => {
                     if self.judge.is_done() {
@@ -240,6 +319,20 @@ impl Run {
             }
             if self.judge.is_done() {
                 self.qemu.end();
+            }
+        }
+    }
+
+    /// Whether what was found on the console ends the run.
+    fn found(&mut self, found: Found) -> bool {
+        match found {
+            Found::Text { text, line } => {
+                self.judge.console_has(&text, &line);
+                true
+            }
+            Found::Panic => {
+                self.has_kernel_panic = true;
+                false
             }
         }
     }
@@ -273,6 +366,13 @@ impl Run {
     /// What QEMU said before it ended and is still to be read. Should the monitor live on, so does a QEMU: what was
     /// started had only started it.
     async fn rest(&mut self) {
+        if let Some(console) = &mut self.console {
+            // What QEMU left running may keep it open.
+            let _ = tokio::time::timeout(REST, console.ended()).await;
+            for found in console.rest() {
+                self.found(found);
+            }
+        }
         if self.take_until(REST).await {
             return;
         }
@@ -305,6 +405,14 @@ async fn at(deadline: Option<Instant>) {
     }
 }
 
+/// What is found next on the console; for ever when none is looked at.
+async fn next(console: &mut Option<Console>) -> Found {
+    match console {
+        Some(console) => console.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What is wrong, once; for ever when nothing is being asked.
 async fn warning(check: &mut Option<JoinHandle<Option<String>>>) -> Option<String> {
     match check {
@@ -314,29 +422,5 @@ async fn warning(check: &mut Option<JoinHandle<Option<String>>>) -> Option<Strin
             warning.ok().flatten()
         }
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(line: &str) -> Vec<OsString> {
-        line.split(' ').map(OsString::from).collect()
-    }
-
-    #[test]
-    fn options_are_found_with_one_dash_and_with_two() {
-        assert!(is_among(&words("qemu -M q35 -daemonize"), "daemonize"));
-        assert!(is_among(&words("qemu --daemonize"), "daemonize"));
-        assert!(is_among(&words("qemu -S -s"), "S"));
-        assert!(!is_among(&words("-S -s -smp 2"), "S"), "the program is none");
-        assert!(!is_among(&words("qemu S ---S -"), "S"));
-    }
-
-    #[test]
-    fn a_machine_without_a_name_is_called_as_its_program() {
-        assert_eq!(name(&words("/usr/bin/qemu-system-x86_64 -S")), "qemu-system-x86_64");
-        assert_eq!(name(&[]), "qemu");
     }
 }

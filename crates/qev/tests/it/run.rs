@@ -70,9 +70,11 @@ fn the_exit_code_says_what_became_of_the_guest() {
     check(&[], POWEROFF, 100, "qev: the guest panicked: guest kernel panicked; QEMU powered it off");
     check(&["--stop-on", "BALLOON_*"], BALLOON, 0, "qev: --stop-on: BALLOON_CHANGE: balloon at 1 GiB");
     check(&["--fail-on", "BALLOON_*"], BALLOON, 101, "qev: --fail-on: BALLOON_CHANGE: balloon at 1 GiB");
-    check(&["--timeout", "200ms"], "greet; answer quit", 124, "qev: timed out after 200ms");
+    let told = stderr(&run_with(&["--timeout", "200ms"], "greet; answer quit"));
+    assert!(told.lines().last().unwrap().starts_with("qev: timed out after 200ms"), "{told}");
     let wanted = ["--stop-on", "BALLOON_CHANGE", "-w", "data.actual=7", "--timeout", "200ms"];
-    check(&wanted, BALLOON, 124, "qev: timed out after 200ms");
+    let told = stderr(&run_with(&wanted, BALLOON));
+    assert!(told.lines().last().unwrap().starts_with("qev: timed out after 200ms"), "{told}");
     check(&[], "greet; exit 7", 7, "qev: QEMU ended with status 7");
     check(&[], "greet; kill -SEGV $$", 139, "qev: QEMU was killed by signal 11");
 }
@@ -251,4 +253,72 @@ fn a_qemu_that_its_starter_leaves_behind_is_told_to_quit() {
     let told = stderr(&output);
     assert!(told.contains("qev: the program has ended and its QEMU has not: telling that to quit\n"), "{told}");
     assert!(told.contains("SHUTDOWN"), "{told}");
+}
+
+#[test]
+fn what_asks_for_information_passes_through_with_its_status() {
+    let scratch = Scratch::new();
+    let qemu = scratch.path("qemu-system-x86_64");
+    let script = "#!/bin/sh\necho \"QEMU emulator: $*\"; echo odd >&2; exit $STATUS\n";
+    std::fs::write(&qemu, script).unwrap();
+    std::fs::set_permissions(&qemu, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for (arguments, status) in [(&["--version"][..], 0), (&["-M", "q35", "-device", "help"], 0), (&["-h"], 3)] {
+        let mut command = qev(&[&["run", "--", &qemu], arguments].concat());
+        let output = command.env("STATUS", status.to_string()).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}");
+        assert_eq!(stdout(&output), format!("QEMU emulator: {}\n", arguments.join(" ")));
+        assert_eq!(stderr(&output), "odd\n", "{arguments:?}");
+    }
+    // A script around one gets its monitor all the same: it may mean something else by the option.
+    let output = run(&[&["run", "--", "bash", "-c", "echo usage", "stand-in"], &["--help"][..]].concat());
+    assert_eq!((output.status.code(), &*stdout(&output), &*stderr(&output)), (Some(0), "usage\n", ""));
+}
+
+#[test]
+fn a_monitor_that_nothing_answers_on_is_told_of_with_what_to_do() {
+    let mut going = Going::start("while :; do sleep 0.05; done");
+    going
+        .until("nothing has answered on the monitor for 5s, so no events are seen: a script around QEMU must pass all");
+    going.signal("-TERM");
+    assert_eq!(going.child.wait().unwrap().code(), Some(143));
+    let told = stderr(&run_with(&["--timeout", "200ms"], "exec sleep 1000"));
+    assert!(told.contains("qev: timed out after 200ms; nothing answered on the monitor, so no events"), "{told}");
+}
+
+#[test]
+fn what_qemu_waits_for_is_told() {
+    let output = run(&[&arguments(&[], &stand_in(SHUTDOWN))[..], &["-S", "--preconfig"]].concat());
+    let told = stderr(&output);
+    assert!(told.contains("qev: the guest waits for a cont over another monitor (-S)\n"), "{told}");
+    assert!(told.contains("qev: QEMU waits for an x-exit-preconfig over another monitor (-preconfig)\n"), "{told}");
+}
+
+#[test]
+fn a_text_on_the_console_fails_the_run() {
+    let panic = "echo 'Kernel panic - not syncing: VFS'; echo '---[ end'";
+    let options = ["--fail-on-console", "Kernel panic", "--fail-on-console", "nothing"];
+    let failed = "qev: --fail-on-console 'Kernel panic': Kernel panic - not syncing: VFS";
+    for (script, hint) in [
+        // It goes on, it is gone at once, and it has a panic device with a driver.
+        (format!("greet; {panic}; answer quit; exit 0"), true),
+        (format!("greet; {panic}; event SHUTDOWN '{{}}'"), true),
+        (format!("greet; {panic}; event GUEST_PANICKED '{{\"action\": \"pause\"}}'; answer quit; exit 0"), false),
+    ] {
+        let output = run_with(&options, &script);
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(101), "{script}: {told}");
+        assert_eq!(stdout(&output), "Kernel panic - not syncing: VFS\n---[ end\n");
+        assert_eq!(told.lines().last(), Some(failed), "{script}");
+        let early = told.contains("before it has a driver for its panic device does not tell QEMU: with panic=-1");
+        assert_eq!(early, hint, "{script}: {told}");
+        assert!(told.contains("without -nographic or -serial stdio no console is there"), "{told}");
+    }
+    // What is typed reaches the guest, and what it says reaches us.
+    let script = stand_in(&format!("read -r line; echo \"console: $line\"; {SHUTDOWN}"));
+    let mut command = qev(&[&arguments(&["--fail-on-console", "panic"], &script)[..], &["-nographic"]].concat());
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("qev starts");
+    child.stdin.take().unwrap().write_all(b"typed\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &*stdout(&output)), (Some(0), "console: typed\n"), "{}", stderr(&output));
 }

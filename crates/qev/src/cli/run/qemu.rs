@@ -15,7 +15,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, PipeWriter};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::os::unix::process::ExitStatusExt as _;
@@ -86,20 +86,31 @@ pub(super) struct Qemu {
 }
 
 impl Qemu {
-    /// Starts it with one more monitor. Its standard streams are ours.
-    pub(super) fn start(command: &[OsString], monitor: StdStream) -> Result<Qemu, Failure> {
+    /// Starts it with one more monitor, if it is to have one. Its standard streams are ours, but for the output when it is
+    /// to be this pipe.
+    pub(super) fn start(
+        command: &[OsString],
+        monitor: Option<StdStream>,
+        stdout: Option<PipeWriter>,
+    ) -> Result<Qemu, Failure> {
         let failed = |error: io::Error| Failure::new(Exit::Failed, error).about("starting QEMU");
         let Some((program, arguments)) = command.split_first() else {
             return Err(Failure::usage("there is no program to start"));
         };
         let terminal = Terminal::now();
         let mut command = bound::command(program, arguments);
-        command.args(["-chardev", &format!("socket,id={ID},fd={}", monitor.as_raw_fd())]);
-        command.args(["-mon", &format!("chardev={ID},mode=control")]);
-        // From here to its closing every program that is started inherits it: no other is.
-        fcntl_setfd(&monitor, FdFlags::empty()).map_err(|error| failed(error.into()))?;
+        if let Some(monitor) = &monitor {
+            command.args(["-chardev", &format!("socket,id={ID},fd={}", monitor.as_raw_fd())]);
+            command.args(["-mon", &format!("chardev={ID},mode=control")]);
+            // From here to its closing every program that is started inherits it: no other is.
+            fcntl_setfd(monitor, FdFlags::empty()).map_err(|error| failed(error.into()))?;
+        }
+        if let Some(stdout) = stdout {
+            command.stdout(stdout);
+        }
         let child = command.spawn().map_err(failed)?;
-        drop(monitor);
+        // Ours is closed, and the pipe with the command, so that both end with QEMU.
+        drop((monitor, command));
         Ok(Qemu { child, asked: Asked::Nothing, patience: Instant::now(), terminal })
     }
 

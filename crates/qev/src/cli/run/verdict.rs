@@ -3,6 +3,7 @@
 //! Once QEMU is being ended, the verdict stands: what happens then, we caused.
 
 use super::qemu::Ended;
+use crate::cli::near_misses::NearMisses;
 use crate::exit::Exit;
 use qev_record::filter::{Glob, Where};
 use qev_record::{Filter, Kind, Record, plain};
@@ -14,6 +15,8 @@ use std::time::Duration;
 pub(super) struct Judge {
     stop_on: Filter,
     fail_on: Filter,
+    /// Events that came and were not as they were to be.
+    near: NearMisses,
     allow_reset: bool,
     /// QEMU is to be ended, or ends.
     done: bool,
@@ -33,6 +36,7 @@ impl Judge {
         Judge {
             stop_on: Filter { events: stop_on, wheres: wheres.clone(), ..Filter::default() },
             fail_on: Filter { events: fail_on, wheres, ..Filter::default() },
+            near: NearMisses::default(),
             allow_reset,
             done: false,
             timed_out: false,
@@ -64,6 +68,27 @@ impl Judge {
         self.done = true;
     }
 
+    /// A text of `--fail-on-console` is on the console. QEMU is not to be ended yet.
+    ///
+    /// A panic that QEMU reported as well was on the console first, whichever of the two was read first.
+    pub(super) fn console_has(&mut self, text: &str, line: &str) {
+        let by_panic = self.panicked.is_some() && self.stopped.is_none();
+        if (!self.done || by_panic) && !self.timed_out && self.interrupted.is_none() {
+            let (text, line) = (plain::name(text), plain::phrase(line));
+            self.failed.get_or_insert(format!("--fail-on-console '{text}': {line}").into());
+        }
+    }
+
+    /// What followed that text was shown.
+    pub(super) fn console_shown(&mut self) {
+        self.done = true;
+    }
+
+    /// Whether QEMU reported a panic.
+    pub(super) fn has_panic(&self) -> bool {
+        self.panicked.is_some()
+    }
+
     /// It ended, and no monitor ever answered.
     pub(super) fn never_spoke(&mut self) {
         self.silent = true;
@@ -73,8 +98,10 @@ impl Judge {
     pub(super) fn take(&mut self, record: &Record) {
         let Some(event) = record.event.as_ref().filter(|_| record.kind == Kind::Event && !self.done) else { return };
         let data = |name: &str| record.data.as_ref().and_then(|data| data.get(name)).and_then(|value| value.string());
+        self.near.look_at(&self.fail_on, record);
+        self.near.look_at(&self.stop_on, record);
         if matches(&self.fail_on, record) {
-            self.failed = Some(said(record));
+            self.failed = Some(format!("--fail-on: {}", said(record)).into());
             self.done = true;
         }
         if matches(&self.stop_on, record) {
@@ -109,10 +136,11 @@ impl Judge {
 
     fn judge(&self, ended: &Ended, timeout: Option<Duration>) -> (Exit, String) {
         if self.timed_out {
-            return (Exit::TimedOut, format!("timed out after {:?}", timeout.unwrap_or_default()));
+            let timeout = timeout.unwrap_or_default();
+            return (Exit::TimedOut, format!("timed out after {timeout:?}{}", self.near.sentence()));
         }
-        if let Some(event) = &self.failed {
-            return (Exit::FailOn, format!("--fail-on: {event}"));
+        if let Some(why) = &self.failed {
+            return (Exit::FailOn, why.to_string());
         }
         if let Some(summary) = &self.panicked {
             return (Exit::Panicked, format!("the guest panicked: {}", plain::phrase(summary)));
@@ -275,6 +303,32 @@ mod tests {
         }
         judge.take(&record(r#"{"event": "JOB_STATUS_CHANGE", "data": {"id": "j", "status": "concluded"}}"#));
         assert!(judge.is_done());
+    }
+
+    #[test]
+    fn events_without_the_wanted_value_are_told_when_the_time_is_over() {
+        let mut judge = judge(&["BALLOON_CHANGE"], &[], &["data.actual=7"]);
+        judge.take(&record(BALLOON));
+        judge.timed_out();
+        let expected = "timed out after 5s; BALLOON_CHANGE came once, with data.actual=1073741824";
+        assert_eq!(ended(&judge, KILLED), (Exit::TimedOut, expected.to_owned()));
+    }
+
+    #[test]
+    fn a_text_on_the_console_fails_the_run_also_when_its_panic_was_read_first() {
+        let expected = (Exit::FailOn, "--fail-on-console 'Kernel panic': Kernel panic - not syncing".to_owned());
+        for first in [&[][..], &[PAUSED]] {
+            let mut judge = judge(&["BALLOON_CHANGE"], &[], &[]);
+            first.iter().for_each(|line| judge.take(&record(line)));
+            judge.console_has("Kernel panic", "Kernel panic - not syncing");
+            judge.console_shown();
+            judge.timed_out();
+            assert_eq!(ended(&judge, OK), expected, "{first:?}");
+        }
+        let mut stopped = judge(&["BALLOON_CHANGE"], &[], &[]);
+        stopped.take(&record(BALLOON));
+        stopped.console_has("Kernel panic", "Kernel panic - not syncing");
+        assert_eq!(ended(&stopped, OK).0, Exit::Done, "it was over before");
     }
 
     #[test]
