@@ -13,12 +13,14 @@ mod introspect;
 mod live_sessions;
 mod log_limiter;
 mod monitor;
+mod pager;
 mod places;
 mod printer;
 mod signals;
 mod simulated;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
+use clap_complete::CompleteEnv;
 use std::process::ExitCode;
 
 /// A record is made by one thread and freed by another, hundreds of thousands a second: that is what the system's own is slow
@@ -27,6 +29,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // A shell asks what could stand at the cursor: that is answered here, and the program ends.
+    CompleteEnv::with_factory(cli::Cli::command).var(cli::complete::VARIABLE).complete();
     let status = match cli::Cli::parse().run() {
         Ok(status) => status,
         Err(error) => error.report(),

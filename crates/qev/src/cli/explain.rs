@@ -265,7 +265,7 @@ fn record(line: input::Line) -> Option<Record> {
 fn explain_record(out: &mut impl io::Write, lines: &mut Lines, record: &Record) -> io::Result<()> {
     let event = record.to_event();
     let advice = event.as_ref().and_then(advice);
-    if lines.format == Format::Text {
+    if lines.format() == Format::Text {
         out.write_all(lines.line(record).as_bytes())?;
         if let Some(advice) = advice {
             out.write_all(indented(advice, 10).as_bytes())?;

@@ -10,7 +10,8 @@
 //! The cursor is a sequence number, so nothing is missed or shown twice over any number of daemons. What was shown while the
 //! journal could not be written (`"durable":false`) has none; it is shown again, with its number, once it is kept.
 
-use super::select::Select;
+use super::machine_names::Known;
+use super::select::{Select, as_options, number, sequence_number};
 use super::when;
 use crate::daemon::control::client::{Answer, AskError, ask};
 use crate::daemon::control::request::{Log, Request};
@@ -18,13 +19,17 @@ use crate::daemon::follow::{Item, Pages, Wanted, last_missing, up_to};
 use crate::daemon::{journal_dir, recorder::in_words};
 use crate::exit::{Exit, Failure, tell};
 use crate::places;
-use crate::printer::{Closed, Format, Printer};
+use crate::printer::{Clock, Closed, Format, Layout, Printer};
+use crate::signals::Signals;
 use qev_journal::{Query, ReadError, Reader};
 use qev_qmp::Timestamp;
+use qev_record::filter::TextSearch;
 use qev_record::{Filter, Record};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::signal::unix::SignalKind;
 
 /// How soon it is looked again for a daemon.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -42,17 +47,20 @@ the gaps, too, that may hide what was asked for.
     qev log -f -o json                         everything, and what comes
     qev log --since yesterday --severity error
     qev log -m 'web*' -e 'GUEST_*' -w data.action=pause
+    qev log --since 10m -g 'kernel panic'
 
 A line shows when QEMU says that its event happened, in local time; what is no event, when qev recorded it. --since and \
---until go by when qev received something: -1h, '2 days ago', now, today, yesterday, 11:35, 2026-11-22, '2026-11-22 \
-11:35', @1795347310, 2026-11-22T11:35:10Z; local time unless they say otherwise.")]
+--until go by when qev received something: 10m (ago), -1h30min, '2 days ago', now, today, 'yesterday 11:35', 11:35, \
+2026-11-22, '2026-11-22 11:35 UTC', @1795347310, 2026-11-22T11:35:10Z; local time unless they say otherwise.
+
+On a terminal the output is shown in a pager: $PAGER, else less. With -f it is not.")]
 pub(crate) struct Args {
     /// Go on with what comes, until it is ended; with text and without -n or a beginning, behind the last 10
     #[arg(short, long, conflicts_with_all = ["reverse", "until"])]
     follow: bool,
 
     /// Only the last N
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = number)]
     lines: Option<u64>,
 
     /// The newest first
@@ -71,11 +79,22 @@ pub(crate) struct Args {
     until: Option<Timestamp>,
 
     /// Only behind the record with this sequence number
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = sequence_number)]
     after: Option<u64>,
 
+    /// Begin each line with the record's sequence number
+    #[arg(long)]
+    seq: bool,
+
+    #[command(flatten)]
+    clock: Clock,
+
+    /// Do not show the output in a pager
+    #[arg(long)]
+    no_pager: bool,
+
     /// Check that the journal is whole, instead of showing it: ends with 1 when it is not
-    #[arg(long, conflicts_with_all = ["follow", "lines", "reverse", "since", "until", "after", "event", "where", "machine", "severity"])]
+    #[arg(long, conflicts_with_all = ["follow", "lines", "reverse", "since", "until", "after", "event", "where", "machine", "severity", "grep"])]
     check: bool,
 
     /// What records look like
@@ -92,28 +111,84 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     if args.check {
         return check(&state_dir);
     }
-    let mut filter = Filter { since: args.since, until: args.until, ..args.select.filter() };
+    let mut filter = Filter { since: args.since, until: args.until, ..args.select.filter()? };
     // Who asks for certain events is told where some of them may be missing.
     filter.gaps = !filter.events.is_empty() || !filter.wheres.is_empty();
+    let layout = Layout {
+        format: args.output,
+        clock: args.clock,
+        machine_width: 8,
+        dates: true,
+        seq: args.seq,
+        pager: !args.follow && !args.no_pager,
+    };
     let mut show = Show {
-        printer: Printer::with_dates(args.output),
+        printer: Printer::start(layout),
         state_dir,
         wanted: Wanted { filter, ..Wanted::default() },
+        found: Found::Nothing,
         has_problems: false,
     };
     let closed = show.printer.closed();
+    let interrupted = interrupted(&args, &show.printer)?;
     let shown = tokio::select! {
         biased;
         shown = show.run(&args) => shown,
         () = closed => Err(Ended::Closed),
+        number = interrupted => Err(Ended::Interrupted(number)),
     };
     show.printer.finish()?;
     match shown {
         Err(Ended::Closed) => Ok(Exit::Done),
+        Err(Ended::Interrupted(number)) => Ok(Exit::Command(128 + number)),
         Err(Ended::Failure(failure)) => Err(failure),
-        Ok(()) if show.has_problems => Ok(Exit::Failed),
-        Ok(()) => Ok(Exit::Done),
+        Ok(()) => {
+            if let (Found::Nothing, Some(sentence)) = (show.found, nothing(&show.state_dir, &show.wanted.filter).await)
+            {
+                tell(&sentence);
+            }
+            Ok(if show.has_problems { Exit::Failed } else { Exit::Done })
+        }
     }
+}
+
+/// Until Ctrl-C is for us. Where a pager shows the output it is for the pager, which may stay.
+fn interrupted(args: &Args, printer: &Printer) -> Result<impl Future<Output = u8> + use<>, Failure> {
+    let has_pager = printer.pager_state();
+    let to_catch = if args.follow || args.no_pager { &[][..] } else { &[SignalKind::interrupt()][..] };
+    let mut signals = Signals::catch(to_catch)?;
+    Ok(async move {
+        loop {
+            let number = signals.next().await;
+            if !has_pager.load(Ordering::Relaxed) {
+                return number;
+            }
+        }
+    })
+}
+
+/// What is to be said where nothing was found: what was looked for, and what there is.
+async fn nothing(state_dir: &Path, filter: &Filter) -> Option<String> {
+    let options = as_options(filter);
+    if options.is_empty() {
+        return None;
+    }
+    let mut sentence = format!("no record matches {options}");
+    if let Some(unmatched) = unmatched(state_dir, filter).await {
+        sentence.push_str(&format!(": {unmatched}"));
+    }
+    if let Some(hint) = filter.text.as_ref().and_then(TextSearch::hint) {
+        sentence.push_str(&format!("; {hint}"));
+    }
+    Some(sentence)
+}
+
+/// That no machine is known of those that are asked for.
+async fn unmatched(state_dir: &Path, filter: &Filter) -> Option<String> {
+    if filter.machines.is_empty() {
+        return None;
+    }
+    Known::ask(state_dir).await.unmatched(&filter.machines)
 }
 
 /// The folder of the daemon's state, as said, else where it is by default.
@@ -133,6 +208,8 @@ fn check(state_dir: &Path) -> Result<Exit, Failure> {
 enum Ended {
     /// Nobody reads it.
     Closed,
+    /// By this signal.
+    Interrupted(u8),
     Failure(Failure),
 }
 
@@ -154,10 +231,18 @@ impl From<ReadError> for Ended {
     }
 }
 
+/// Whether there is something to show.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Something,
+}
+
 struct Show {
     printer: Printer,
     state_dir: PathBuf,
     wanted: Wanted,
+    found: Found,
     /// Something could not be read.
     has_problems: bool,
 }
@@ -168,6 +253,15 @@ impl Show {
         let last_of_person = (args.follow && args.output == Format::Text && !has_beginning).then_some(BEFORE_FOLLOWING);
         let mut log = Log { wanted: self.wanted.clone(), after: args.after, ..Log::default() };
         log.limit = args.lines.or(last_of_person);
+        // Who asks for none is not told that there are none.
+        if args.lines == Some(0) {
+            self.found = Found::Something;
+        }
+        if args.follow
+            && let Some(unmatched) = unmatched(&self.state_dir, &self.wanted.filter).await
+        {
+            tell(&format!("waiting: {unmatched}"));
+        }
         if log.limit.is_none() && args.follow {
             return self.follow(args.after.unwrap_or(0), 0).await;
         }
@@ -185,10 +279,10 @@ impl Show {
     async fn history(&mut self, log: &Log, as_it_comes: bool) -> Result<u64, Ended> {
         let as_it_comes = as_it_comes || !log.newest_first;
         let mut found = Vec::new();
-        let last = match ask(&self.state_dir, &Request::Log(log.clone())).await {
+        let last = match ask(&self.state_dir, &Request::Log(log.clone().into())).await {
             Ok(mut answers) => loop {
                 match answers.next().await? {
-                    Answer::Record(record) if as_it_comes => self.printer.print(*record).await?,
+                    Answer::Record(record) if as_it_comes => self.print(*record).await?,
                     Answer::Record(record) => found.push(*record),
                     Answer::Problem(problem) => self.problem(&problem),
                     Answer::Machine(_) | Answer::Page(_) => {}
@@ -204,7 +298,7 @@ impl Show {
                     for item in page {
                         match item {
                             Item::Record(record) | Item::Missing { gap: record, .. } if as_it_comes => {
-                                self.printer.print(Record::clone(&record)).await?;
+                                self.print(Record::clone(&record)).await?;
                             }
                             Item::Record(record) | Item::Missing { gap: record, .. } => {
                                 found.push(Record::clone(&record));
@@ -218,7 +312,7 @@ impl Show {
             Err(error) => return Err(error.into()),
         };
         for record in found.into_iter().rev() {
-            self.printer.print(record).await?;
+            self.print(record).await?;
         }
         Ok(last)
     }
@@ -228,7 +322,7 @@ impl Show {
         let mut files_are_read = false;
         loop {
             let log = Log { wanted: self.wanted.clone(), after: Some(after), follow: true, ..Log::default() };
-            match ask(&self.state_dir, &Request::Log(log)).await {
+            match ask(&self.state_dir, &Request::Log(log.into())).await {
                 Ok(mut answers) => {
                     files_are_read = false;
                     // What was seen is not there any more: this is another journal, whose numbers begin anew.
@@ -258,7 +352,7 @@ impl Show {
     /// The last number that a daemon has; `None` when none can be asked.
     async fn last(&self) -> Option<u64> {
         let newest = Log { limit: Some(1), newest_first: true, ..Log::default() };
-        let mut answers = ask(&self.state_dir, &Request::Log(newest)).await.ok()?;
+        let mut answers = ask(&self.state_dir, &Request::Log(newest.into())).await.ok()?;
         loop {
             match answers.next().await.ok()? {
                 Answer::Record(record) => return record.seq,
@@ -278,7 +372,7 @@ impl Show {
             match answers.next().await {
                 Ok(Answer::Record(record)) => {
                     *after = record.seq.or_else(|| last_missing(&record)).unwrap_or(*after).max(*after);
-                    self.printer.print(*record).await?;
+                    self.print(*record).await?;
                 }
                 Ok(Answer::Problem(problem)) => self.problem(&problem),
                 Ok(Answer::Machine(_) | Answer::Page(_)) => {}
@@ -305,7 +399,7 @@ impl Show {
             for item in page {
                 match item {
                     Item::Record(record) | Item::Missing { gap: record, .. } => {
-                        self.printer.print(Record::clone(&record)).await?;
+                        self.print(Record::clone(&record)).await?;
                     }
                     Item::Problem(problem) => self.problem(&problem),
                 }
@@ -327,6 +421,11 @@ impl Show {
             }
         }
         Ok(0)
+    }
+
+    async fn print(&mut self, record: Record) -> Result<(), Closed> {
+        self.found = Found::Something;
+        self.printer.print(record).await
     }
 
     fn problem(&mut self, problem: &str) {

@@ -2,6 +2,10 @@
 //!
 //! The daemon is asked. Where none runs, the journal tells who was there when one did.
 
+mod table;
+
+use super::complete;
+use super::machine_names::Known;
 use crate::daemon::absence;
 use crate::daemon::control::client::{self, AskError};
 use crate::daemon::control::machine_line;
@@ -11,42 +15,33 @@ use crate::daemon::recorder::in_words;
 use crate::daemon::roster::MachineStatus;
 use crate::exit::{Exit, Failure, tell};
 use crate::places::{Places, state_dir_to_read};
-use crate::printer::{Format, tell_of_zone};
+use crate::printer::{Clock, Format};
 use qev_journal::Reader;
+use qev_qmp::Value;
 use qev_qmp::json::print::{Layout, Order};
-use qev_qmp::{Timestamp, Value};
+use qev_record::filter::Glob;
 use qev_record::plain;
-use std::io::Write as _;
+use rustix::termios::tcgetwinsize;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-
-/// How wide a column of what machines call themselves may be, and one of paths: as long as a socket's may be.
-const WIDEST: usize = 24;
-const PATH: usize = 107;
-
-/// What is told of each machine, and how wide it may be.
-const COLUMNS: [(&str, usize); 10] = [
-    ("MACHINE", WIDEST),
-    ("STATE", WIDEST),
-    ("SINCE", WIDEST),
-    ("RUN STATE", WIDEST),
-    ("EVENTS", WIDEST),
-    ("QEMU", WIDEST),
-    ("SESSION", WIDEST),
-    ("CLIENTS", WIDEST),
-    ("SHARED AT", PATH),
-    ("NOTE", 0),
-];
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Where no daemon runs, the journal says who was there when one did.
 
     qev machines               who is attached to the daemon, and who was
-    qev machines --discover    every QEMU on this host, and what would attach it")]
+    qev machines --discover    every QEMU on this host, and what would attach it
+
+On a terminal that is too narrow for the table, the columns on its right are left out, and a note has lines of its own. \
+Nothing is left out of a pipe, or with -o json.")]
 pub(crate) struct Args {
     /// Show every QEMU on this host: who manages it, who holds its monitor, and the line that would attach it
     #[arg(long)]
     discover: bool,
+
+    /// Only machines whose name or identity matches; repeatable, any of them
+    #[arg(short, long, value_name = "GLOB", conflicts_with = "discover", add = complete::machines())]
+    machine: Vec<Glob>,
 
     /// Where the daemon keeps its state
     #[arg(long, value_name = "DIR")]
@@ -55,6 +50,9 @@ pub(crate) struct Args {
     /// Text for people, or JSON Lines
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+
+    #[command(flatten)]
+    clock: Clock,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
@@ -70,10 +68,17 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         let reports = discover::report(discover::all(Path::new("/proc")), &ours(&machines, has_daemon)).await;
         reports.iter().map(|report| discovered(report, args.output)).collect()
     } else {
-        if args.output == Format::Text {
-            tell_of_zone();
+        let state_dir = state_dir?;
+        let all = machines(&state_dir).await?;
+        let wanted: Vec<_> = all.iter().filter(|machine| is_wanted(machine, &args.machine)).cloned().collect();
+        if wanted.is_empty() {
+            tell(&nothing(&all, &args.machine, &state_dir).await);
         }
-        table(&machines(&state_dir?).await?, args.output)
+        match args.output {
+            Format::Json => wanted.iter().map(|machine| machine_line(machine).trim_end().to_owned()).collect(),
+            Format::Text if wanted.is_empty() => Vec::new(),
+            Format::Text => table::lines(&wanted, &args.clock.zone(), width()),
+        }
     };
     let mut out = anstream::stdout().lock();
     for line in lines {
@@ -113,53 +118,32 @@ fn ours(machines: &[MachineStatus], has_daemon: bool) -> Ours {
     Ours { attached: attached.filter_map(|machine| machine.pid).collect(), attach, has_daemon }
 }
 
-fn table(machines: &[MachineStatus], format: Format) -> Vec<String> {
-    if format == Format::Json {
-        return machines.iter().map(|machine| machine_line(machine).trim_end().to_owned()).collect();
-    }
-    let rows = machines.iter().map(|machine| {
-        let text = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), |text| plain::name(text).to_string());
-        // A path is of use only when it is whole.
-        let path = |path: &str| plain::Plain::new(path, usize::MAX).to_string();
-        let (clients, shared_at) = match &machine.share {
-            Some(share) => (share.clients.to_string(), path(&share.path)),
-            None => ("-".to_owned(), "-".to_owned()),
-        };
-        [
-            text(Some(&machine.machine)),
-            machine.state.to_owned(),
-            local(machine.since),
-            text(machine.run_state.as_deref()),
-            machine.events.to_string(),
-            text(machine.qemu.as_deref()),
-            text(machine.session.as_deref()),
-            clients,
-            shared_at,
-            machine.note.as_deref().map_or_else(String::new, |note| plain::phrase(note).to_string()),
-        ]
-    });
-    let head = COLUMNS.map(|(name, _)| name.to_owned());
-    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
-    let mut widths = COLUMNS.map(|_| 0);
-    for row in &rows {
-        for ((width, (_, most)), cell) in widths.iter_mut().zip(COLUMNS).zip(row) {
-            *width = cell.chars().count().max(*width).min(most);
-        }
-    }
-    let line = |row: &[String; COLUMNS.len()]| {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
+fn is_wanted(machine: &MachineStatus, globs: &[Glob]) -> bool {
+    let matches = |name: &str| globs.iter().any(|glob| glob.matches(name));
+    globs.is_empty() || matches(&machine.machine) || machine.machine_id.as_deref().is_some_and(matches)
 }
 
-/// Local time to the second.
-fn local(time: Timestamp) -> String {
-    let time = time.micros().and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok());
-    match time {
-        Some(time) => time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        None => "-".to_owned(),
+/// What is to be said where there is no machine to show.
+async fn nothing(all: &[MachineStatus], globs: &[Glob], state_dir: &Path) -> String {
+    let known = Known {
+        names: all.iter().map(|machine| machine.machine.to_string()).collect(),
+        ids: all.iter().filter_map(|machine| machine.machine_id.as_deref().map(str::to_owned)).collect(),
+    };
+    if let Some(unmatched) = known.unmatched(globs) {
+        return unmatched;
     }
+    let who = match client::machines(state_dir).await {
+        Ok(_) => format!("the daemon of {} knows no machine yet", state_dir.display()),
+        Err(_) => format!("no daemon runs for {}, and its journal knows no machine", state_dir.display()),
+    };
+    format!("{who}; qev machines --discover shows every QEMU on this host")
+}
+
+/// How many characters a line may have on the terminal that shows the table, if one does.
+fn width() -> Option<usize> {
+    let out = std::io::stdout();
+    let size = out.is_terminal().then(|| tcgetwinsize(&out).ok()).flatten()?;
+    Some(usize::from(size.ws_col)).filter(|width| *width > 0)
 }
 
 /// One QEMU of this host.

@@ -11,18 +11,21 @@
 //! that was waited for; the command is let finish. It is ended only when the time is over.
 
 mod command;
+mod descendants;
 mod source;
 
 use super::by_name::{Absence, ByName, not_asked};
 use super::log::state_dir;
-use super::{duration, misspelt};
+use super::near_misses::{NearMisses, wanted};
+use super::select::{number, sequence_number};
+use super::{complete, duration, typo_hints};
 use crate::exit::{Exit, Failure, tell};
 use crate::monitor::{Monitor, ROOM, file_name, hostname};
-use crate::printer::{Format, Printer};
+use crate::printer::{Clock, Format, Layout, Printer};
 use crate::signals::Signals;
 use command::{Command, Place};
 use qev_link::{Client, ConnectError, ConnectOptions, Events, Target};
-use qev_record::filter::{Glob, Where};
+use qev_record::filter::{Glob, TextSearch, Where};
 use qev_record::{Filter, Kind, Record, Severity, plain};
 use rustix::process::Signal;
 use source::{Said, Source, next_record};
@@ -50,35 +53,40 @@ Exit codes:
     N  COMMAND's own status when that is not 0, at once and whatever came; 128+N when signal N ended
        it, 126 when it cannot be run, 127 when there is no such command
     4  the machine, or the daemon, went away before the event came
-  124  the time is over; COMMAND is ended then, and off a terminal what it started as well
+  124  the time is over; COMMAND is ended then, and what it started
   and those of qev --help")]
 pub(crate) struct Args {
     /// The monitor: unix:PATH, tcp:HOST:PORT, fd:N, a path, or the name of a machine that the daemon holds
-    #[arg(value_parser = super::target())]
+    #[arg(value_parser = super::target(), add = complete::targets())]
     target: Target,
 
     /// The events to wait for, any of them: names or globs such as 'GUEST_*'
-    #[arg(required = true, value_name = "EVENT")]
+    #[arg(required = true, value_name = "EVENT", add = complete::events())]
     events: Vec<Glob>,
 
     /// Run this once events are listened for, then wait
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
-    /// Only events that have this value, such as data.action=pause; repeatable, all of them
+    /// Only events that have this value, such as data.action=pause, or another one, data.action!=pause; repeatable, all
+    /// of them
     #[arg(short, long, value_name = "PATH=VALUE")]
     r#where: Vec<Where>,
 
     /// Only events of this severity and above: debug, info, notice, warning, error, critical
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", add = complete::severities())]
     severity: Option<Severity>,
 
+    /// Only events with this text in summary, event, machine or data; without capital letters, in either case
+    #[arg(short, long, value_name = "TEXT")]
+    grep: Option<TextSearch>,
+
     /// Wait for this many events; with 0 only until the machine is there
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = number)]
     count: u64,
 
     /// Of a machine by name: what the journal has behind this sequence number counts, too
-    #[arg(long, value_name = "SEQ", conflicts_with = "command")]
+    #[arg(long, value_name = "SEQ", conflicts_with = "command", value_parser = sequence_number)]
     after: Option<u64>,
 
     /// Where the daemon keeps its state, for a machine by name
@@ -92,11 +100,15 @@ pub(crate) struct Args {
     /// What the records of the events look like
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+
+    #[command(flatten)]
+    clock: Clock,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
-    misspelt::tell_of(&args.events, &args.r#where);
-    let printer = Printer::start(args.output, file_name(&args.target).chars().count());
+    typo_hints::check(&args.events, &args.r#where)?;
+    let machine_width = file_name(&args.target).chars().count();
+    let printer = Printer::start(Layout { format: args.output, clock: args.clock, machine_width, ..Layout::default() });
     let timeout = args.timeout;
     let (said, after) = (args.state_dir.clone(), args.after);
     let mut wait = Wait::new(args);
@@ -129,6 +141,8 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
 struct Wait {
     target: Target,
     filter: Filter,
+    /// What came and was not what is waited for.
+    near: NearMisses,
     /// How many events are still to come.
     left: u64,
     command: Vec<OsString>,
@@ -139,9 +153,15 @@ struct Wait {
 
 impl Wait {
     fn new(args: Args) -> Wait {
-        let filter = Filter { events: args.events, wheres: args.r#where, severity: args.severity, ..Filter::default() };
+        let filter = Filter {
+            events: args.events,
+            wheres: args.r#where,
+            severity: args.severity,
+            text: args.grep,
+            ..Filter::default()
+        };
         let Args { target, command, count, .. } = args;
-        Wait { target, filter, left: count, command, running: None, refused: None }
+        Wait { target, filter, near: NearMisses::default(), left: count, command, running: None, refused: None }
     }
 
     async fn run(&mut self, printer: &Printer) -> Result<Exit, Failure> {
@@ -257,6 +277,7 @@ impl Wait {
         if self.left > 0 && self.filter.may_miss(&record) {
             tell(&format!("{}: {}", plain::name(&record.machine), plain::phrase(&record.summary)));
         }
+        self.near.look_at(&self.filter, &record);
         if self.left > 0 && record.kind == Kind::Event && self.filter.matches(&record) {
             self.left -= 1;
             // Who read our output may have left. How we end says what happened all the same.
@@ -278,11 +299,9 @@ impl Wait {
         Exit::TimedOut
     }
 
-    /// `GUEST_* or SHUTDOWN came`
+    /// `GUEST_* or SHUTDOWN came`, and what came in their place.
     fn wanted(&self) -> String {
-        let names: Vec<String> =
-            self.filter.events.iter().map(|glob| plain::name(&glob.to_string()).to_string()).collect();
-        format!("{} came", names.join(" or "))
+        format!("{} came{}", wanted(&self.filter), self.near.sentence())
     }
 }
 

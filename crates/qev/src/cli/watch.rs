@@ -8,17 +8,19 @@ mod dial_in;
 mod dial_out;
 
 use super::by_name::ByName;
-use super::duration;
 use super::log::state_dir;
-use super::select::{Select, count};
+use super::near_misses::{NearMisses, wanted};
+use super::select::{Select, as_options, count};
+use super::{complete, duration};
 use crate::exit::{Exit, Failure, tell};
 use crate::introspect;
 use crate::monitor::{Monitor, file_name, hostname};
-use crate::printer::{Closed, Format, Printer};
+use crate::printer::{Clock, Closed, Format, Layout, Printer};
 use crate::signals::{self, Signals};
 use qev_link::{Client, ConnectError, DialIn, EventItem, Events, Target};
 use qev_qmp::{Schema, Value};
-use qev_record::{Filter, Record, plain};
+use qev_record::{Filter, Kind, Record, plain};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +42,7 @@ on until it is ended.
 pub(crate) struct Args {
     /// The monitors to watch: unix:PATH, tcp:HOST:PORT, fd:N, a path, or the name of a machine that the daemon holds
     #[arg(required_unless_present = "attach", value_name = "TARGET", value_parser = super::target())]
+    #[arg(add = complete::targets())]
     targets: Vec<Target>,
 
     /// Listen here for QEMUs that connect by themselves (qev attach-args); repeatable
@@ -72,6 +75,9 @@ pub(crate) struct Args {
     /// What records look like
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+
+    #[command(flatten)]
+    clock: Clock,
 }
 
 /// What a monitor's task says.
@@ -92,8 +98,10 @@ struct How {
 type Notes = mpsc::Sender<Note>;
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    let filter = args.select.filter()?;
     let (notes, queue) = mpsc::channel(QUEUE);
     let host = hostname();
+    let mut seen = Seen { expected: if args.attach.is_empty() { args.targets.len() } else { 0 }, ..Seen::default() };
     let names = args.targets.iter().map(|target| file_name(target).chars().count()).max().unwrap_or_default();
     // The handlers stand before the sockets do: whatever ends us, sockets of ours are removed.
     let caught = if args.attach.is_empty() { &[][..] } else { signals::TO_END };
@@ -118,10 +126,10 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     }
     drop(notes);
 
-    let printer = Printer::start(args.output, names);
-    let filter = args.select.filter();
+    let layout = Layout { format: args.output, clock: args.clock, machine_width: names, ..Layout::default() };
+    let printer = Printer::start(layout);
     let ended = {
-        let watched = watch(queue, &filter, args.count, &printer);
+        let watched = watch(queue, &filter, args.count, &printer, &mut seen);
         let watched = async {
             match args.timeout {
                 Some(timeout) => tokio::time::timeout(timeout, watched).await.unwrap_or(Ok(Exit::TimedOut)),
@@ -136,7 +144,70 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         }
     };
     printer.finish()?;
+    if let (Ok(exit @ (Exit::TimedOut | Exit::Gone)), Some(sentence)) = (&ended, seen.nothing(&filter)) {
+        match (exit, args.timeout) {
+            (Exit::TimedOut, Some(timeout)) => tell(&format!("timed out after {timeout:?}: {sentence}")),
+            _ => tell(&sentence),
+        }
+    }
     Ok(ended.unwrap_or(Exit::Done))
+}
+
+/// How many names of machines are remembered.
+const NAMES: usize = 10;
+
+/// What there was beside what is shown: for those who look for something that is not there.
+#[derive(Debug, Default)]
+struct Seen {
+    /// How many machines are to be attached, where that is known.
+    expected: usize,
+    attached: usize,
+    /// Some of those that are not wanted.
+    others: BTreeSet<Arc<str>>,
+    /// A machine that is wanted was attached.
+    is_one_wanted: bool,
+    /// An event was shown.
+    is_event_shown: bool,
+    near: NearMisses,
+}
+
+impl Seen {
+    fn look_at(&mut self, filter: &Filter, record: &Record) {
+        let machines = Filter { machines: filter.machines.clone(), ..Filter::default() };
+        if record.kind == Kind::Attached {
+            self.attached += 1;
+            if machines.matches(record) {
+                self.is_one_wanted = true;
+            } else if self.others.len() < NAMES {
+                self.others.insert(Arc::clone(&record.machine));
+            }
+            if self.attached == self.expected
+                && let Some(sentence) = self.no_machine(filter)
+            {
+                tell(&sentence);
+            }
+        }
+        self.near.look_at(filter, record);
+    }
+
+    /// That none of the machines is wanted, when that is so.
+    fn no_machine(&self, filter: &Filter) -> Option<String> {
+        if filter.machines.is_empty() || self.is_one_wanted || self.others.is_empty() {
+            return None;
+        }
+        let patterns: Vec<String> =
+            filter.machines.iter().map(|glob| plain::name(&glob.to_string()).to_string()).collect();
+        let names: Vec<String> = self.others.iter().map(|name| plain::name(name).to_string()).collect();
+        Some(format!("no machine that is attached matches {}: there are {}", patterns.join(" or "), names.join(", ")))
+    }
+
+    /// What is to be said at the end when no event was shown that was asked for.
+    fn nothing(&self, filter: &Filter) -> Option<String> {
+        if self.is_event_shown || as_options(filter).is_empty() || self.attached == 0 {
+            return None;
+        }
+        self.no_machine(filter).or_else(|| Some(format!("no {} came{}", wanted(filter), self.near.sentence())))
+    }
 }
 
 /// Until the last monitor is gone, or enough is seen.
@@ -145,6 +216,7 @@ async fn watch(
     filter: &Filter,
     count: Option<u64>,
     printer: &Printer,
+    seen: &mut Seen,
 ) -> Result<Exit, Closed> {
     let mut left = count;
     let mut attached = false;
@@ -161,11 +233,13 @@ async fn watch(
             }
             Note::Record(record) => {
                 attached = true;
+                seen.look_at(filter, &record);
                 if !Select::wants(filter, &record) {
                     continue;
                 }
                 tell_departures(&record);
                 let is_event = record.event.is_some();
+                seen.is_event_shown |= is_event;
                 printer.print(*record).await?;
                 if let (true, Some(left)) = (is_event, &mut left) {
                     *left = left.saturating_sub(1);

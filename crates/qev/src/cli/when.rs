@@ -1,5 +1,7 @@
 //! Points in time as people write them, as systemd.time(7) reads them: `now`, `today`, `yesterday`, `-1h`, `2h 30min ago`,
-//! `@1795347310`, `2026-11-22`, `2026-11-22 11:35`, `11:35:10.5`, RFC 3339. Without an offset they are local time.
+//! `@1795347310`, `2026-11-22`, `2026-11-22 11:35`, `11:35:10.5`, RFC 3339. A zone may follow: `today UTC`, `11:35
+//! Europe/Berlin`. Without an offset or a zone they are local time. Beyond systemd.time(7), a time span alone is one that
+//! is over: `10m` is ten minutes ago.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
@@ -14,7 +16,7 @@ impl fmt::Display for NotATime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "'{}' is not a time: expected one such as -1h, '2 days ago', today, yesterday, 11:35, 2026-11-22, \
+            "'{}' is not a time: expected one such as -1h, 10m, '2 days ago', today, yesterday, 11:35, 2026-11-22, \
              '2026-11-22 11:35', @1795347310 or 2026-11-22T11:35:10Z",
             self.0.escape_debug()
         )
@@ -34,13 +36,8 @@ fn parse_at(text: &str, now: &Zoned) -> Result<qev_qmp::Timestamp, NotATime> {
 }
 
 fn time(text: &str, now: &Zoned) -> Option<Timestamp> {
-    let midnight = |days: i64| now.date().checked_add(days.days()).ok()?.to_zoned(now.time_zone().clone()).ok();
-    match text {
-        "now" => return Some(now.timestamp()),
-        "today" => return Some(midnight(0)?.timestamp()),
-        "yesterday" => return Some(midnight(-1)?.timestamp()),
-        "tomorrow" => return Some(midnight(1)?.timestamp()),
-        _ => {}
+    if text == "now" {
+        return Some(now.timestamp());
     }
     if let Some(seconds) = text.strip_prefix('@') {
         return epoch(seconds);
@@ -51,16 +48,40 @@ fn time(text: &str, now: &Zoned) -> Option<Timestamp> {
     if let Some(span) = text.strip_prefix('+').or_else(|| text.strip_suffix(" left")) {
         return now.timestamp().checked_add(duration(span)?).ok();
     }
-    // RFC 3339, whose letters may be small and whose T may be a space.
-    if let Ok(time) = text.parse() {
+    // RFC 3339, whose letters may be small, whose T may be a space, and here without seconds, too.
+    if let Some(time) = text.parse().ok().or_else(|| without_seconds(text)) {
         return Some(time);
     }
-    let (text, zone) = match text.strip_suffix(" UTC") {
-        Some(text) => (text, TimeZone::UTC),
-        None => (text, now.time_zone().clone()),
-    };
+    let (text, zone) = zone(text).unwrap_or_else(|| (text, now.time_zone().clone()));
     let today = now.with_time_zone(zone.clone()).date();
-    Some(local(without_weekday(text), today)?.to_zoned(zone).ok()?.timestamp())
+    if let Some(time) = local(without_weekday(text), today) {
+        return Some(time.to_zoned(zone).ok()?.timestamp());
+    }
+    // A number alone could be an hour, a year, or anything.
+    let has_unit = text.ends_with(char::is_alphabetic);
+    if has_unit { now.timestamp().checked_sub(duration(text)?).ok() } else { None }
+}
+
+/// A time with an offset and without seconds.
+fn without_seconds(text: &str) -> Option<Timestamp> {
+    let formats = ["%Y-%m-%dT%H:%M%:z", "%Y-%m-%d %H:%M%:z", "%Y-%m-%dT%H:%MZ", "%Y-%m-%d %H:%MZ"];
+    formats.into_iter().find_map(|format| {
+        if format.ends_with('Z') {
+            return DateTime::strptime(format, text).ok()?.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp());
+        }
+        Timestamp::strptime(format, text).ok()
+    })
+}
+
+/// What stands before the name of a time zone, and the zone.
+fn zone(text: &str) -> Option<(&str, TimeZone)> {
+    let (time, name) = text.rsplit_once(' ')?;
+    if name == "UTC" {
+        return Some((time, TimeZone::UTC));
+    }
+    // Other names without a '/' say nothing for certain: CST is a time of China's, too.
+    let zone = name.contains('/').then(|| TimeZone::get(name).ok())??;
+    Some((time, zone))
 }
 
 /// Seconds since the epoch, fractions too.
@@ -78,9 +99,10 @@ fn epoch(text: &str) -> Option<Timestamp> {
 
 /// `Sun 2026-11-22` is 2026-11-22, as systemd prints it.
 fn without_weekday(text: &str) -> &str {
-    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+    let is_day = |word: &str| DAYS.iter().any(|day| *day == word || day.get(..3) == Some(word));
     match text.split_once(' ') {
-        Some((day, rest)) if DAYS.contains(&day) => rest.trim_start(),
+        Some((day, rest)) if is_day(day) => rest.trim_start(),
         _ => text,
     }
 }
@@ -92,12 +114,22 @@ fn local(text: &str, today: Date) -> Option<DateTime> {
         None if text.contains(':') => (None, Some(text)),
         None => (Some(text), None),
     };
-    let date = date.map_or(Some(today), day)?;
+    let date = date.map_or(Some(today), |date| day(date, today))?;
     Some(date.to_datetime(clock.map_or(Some(Time::midnight()), time_of_day)?))
 }
 
-fn day(text: &str) -> Option<Date> {
-    Date::strptime("%Y-%m-%d", text).ok()
+fn day(text: &str, today: Date) -> Option<Date> {
+    let days = match text {
+        "today" => Some(0),
+        "yesterday" => Some(-1),
+        "tomorrow" => Some(1),
+        _ => None,
+    };
+    match days {
+        Some(days) => today.checked_add(days.days()).ok(),
+        // A year of two digits first: to the other format it is one of the first century.
+        None => ["%y-%m-%d", "%Y-%m-%d"].into_iter().find_map(|format| Date::strptime(format, text).ok()),
+    }
 }
 
 fn time_of_day(text: &str) -> Option<Time> {
@@ -159,6 +191,8 @@ mod tests {
         check("today", "2026-11-21T22:00:00.000000Z");
         check("yesterday", "2026-11-20T22:00:00.000000Z");
         check("tomorrow", "2026-11-22T22:00:00.000000Z");
+        check("today UTC", "2026-11-22T00:00:00.000000Z");
+        check("yesterday 11:35", "2026-11-21T09:35:00.000000Z");
     }
 
     #[test]
@@ -170,6 +204,10 @@ mod tests {
         check("2 days 1h ago", "2026-11-20T09:35:10.250000Z");
         check("-1week", "2026-11-15T10:35:10.250000Z");
         check("-1month", "2026-10-23T00:01:34.250000Z");
+        check("10m", "2026-11-22T10:25:10.250000Z");
+        check("1h", "2026-11-22T09:35:10.250000Z");
+        check("1h30m", "2026-11-22T09:05:10.250000Z");
+        check("2 days", "2026-11-20T10:35:10.250000Z");
         check("+250ms", "2026-11-22T10:35:10.500000Z");
         check("5min left", "2026-11-22T10:40:10.250000Z");
     }
@@ -189,6 +227,9 @@ mod tests {
         check("2026-11-22 11:35:10", "2026-11-22T09:35:10.000000Z");
         check("2026-11-22T11:35:10.942911", "2026-11-22T09:35:10.942911Z");
         check("Sun 2026-11-22 11:35:10", "2026-11-22T09:35:10.000000Z");
+        check("Sunday 2026-11-22 11:35:10", "2026-11-22T09:35:10.000000Z");
+        check("26-11-22", "2026-11-21T22:00:00.000000Z");
+        check("2026-11-22 11:35:10.942911123", "2026-11-22T09:35:10.942911Z");
         check("2026-11-22 11:35 UTC", "2026-11-22T11:35:00.000000Z");
         check("11:35", "2026-11-22T09:35:00.000000Z");
         check("11:35:10.5", "2026-11-22T09:35:10.500000Z");
@@ -199,6 +240,8 @@ mod tests {
         check("2026-11-22T11:35:10Z", "2026-11-22T11:35:10.000000Z");
         check("2026-11-22T11:35:10.942911+05:30", "2026-11-22T06:05:10.942911Z");
         check("2026-11-22 11:35:10-01:00", "2026-11-22T12:35:10.000000Z");
+        check("2026-11-22T11:35+02:00", "2026-11-22T09:35:00.000000Z");
+        check("2026-11-22T11:35Z", "2026-11-22T11:35:00.000000Z");
     }
 
     #[test]
@@ -219,8 +262,11 @@ mod tests {
             "ago",
             "@99999999999999999999",
             "-99999999999999y",
-            "1h",
+            "10",
+            "1h30",
+            "2026",
             "2026-11-22 11:35 CET",
+            "2026-11-22 11:35 No/Where",
             "-1e3s",
             "--1h",
             "ü ago",

@@ -3,6 +3,7 @@
 //! A parameter that nobody knows is an error that names it: it would be a wish that is not granted.
 
 use super::problem::Problem;
+use crate::cli::typo_hints::{self, Finding};
 use crate::cli::when;
 use crate::daemon::follow::Wanted;
 use qev_record::explain::suggest;
@@ -11,7 +12,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 /// The filters, which every question about records has.
-pub(crate) const FILTERS: [&str; 8] = ["event", "where", "machine", "severity", "since", "until", "kind", "others"];
+pub(crate) const FILTERS: [&str; 9] =
+    ["event", "where", "machine", "severity", "since", "until", "grep", "kind", "others"];
 
 /// The parameters that were not taken yet, in their order.
 #[derive(Debug)]
@@ -90,8 +92,15 @@ impl Parameters {
             severity: self.take("severity")?,
             since: self.time("since")?,
             until: self.time("until")?,
+            text: self.take("grep")?,
             ..Filter::default()
         };
+        let findings = typo_hints::findings(&filter.events, &filter.wheres);
+        for finding in findings {
+            if let Finding::Impossible(message) = finding {
+                return Err(Problem::wrong(format!("where: {message}")));
+            }
+        }
         let kinds: Vec<String> = self.take_all("kind")?;
         let kinds = kinds.iter().map(|kind| known_kind(kind)).collect::<Result<_, _>>()?;
         let others = self.one_of("others", &[("true", true), ("false", false)])?.unwrap_or(false);
@@ -145,12 +154,13 @@ mod tests {
     fn the_filters_are_those_of_qev_log() {
         let wanted = wanted(
             "event=GUEST_*&event=STOP&where=data.action%3Dpause&machine=web%2A&severity=warning&since=@1795347310\
-             &until=2026-11-22T11:35:10Z&kind=gap&kind=audit&others=true",
+             &until=2026-11-22T11:35:10Z&grep=Kernel+panic&kind=gap&kind=audit&others=true",
         )
         .unwrap();
         assert_eq!(wanted.filter.events.len(), 2);
         assert_eq!(wanted.filter.machines, ["web*".parse().unwrap()]);
         assert_eq!(wanted.filter.since.unwrap().seconds, 1_795_347_310);
+        assert_eq!(wanted.filter.text, Some("Kernel panic".parse().unwrap()));
         assert_eq!(wanted.kinds, [Kind::Gap, Kind::Audit]);
         assert!(wanted.others);
     }
@@ -168,6 +178,10 @@ mod tests {
         check_wrong("since=soon", "since=soon: 'soon' is not a time: expected one such as -1h");
         check_wrong("severity=bad", "severity=bad: ");
         check_wrong("where=pause", "where=pause: ");
+        check_wrong("where=data.actual%3E5", "there is no operator >; write 'data.actual=5' or 'data.actual!=5'");
+        check_wrong("event=GUEST_PANICKED&where=data.acton=pause", "did you mean data.action?");
+        check_wrong("grep=", "grep=: the text to search for is empty");
+        check_wrong(&format!("grep={}", "a".repeat(257)), "at most 256 are allowed");
         check_wrong("event=%5B", "event=[: ");
         check_wrong("kind=events", "kind=events: expected event, attached, detached, gap, state or audit");
         check_wrong("since=-1h&since=-2h", "'since' is there more than once");

@@ -22,7 +22,7 @@ fn event(machine: &str, name: &str, n: i64) -> Record {
 
 /// A state directory with a journal of twenty records: web1 stops at every even number, db1 resumes at every odd one, and
 /// panics at the last.
-fn state() -> Scratch {
+pub(crate) fn state() -> Scratch {
     let scratch = Scratch::new();
     append(&scratch, 1..=20);
     scratch
@@ -40,7 +40,7 @@ fn append(scratch: &Scratch, numbers: std::ops::RangeInclusive<i64>) {
     journal.append(&mut records).unwrap();
 }
 
-fn log(scratch: &Scratch, arguments: &[&str]) -> Output {
+pub(crate) fn log(scratch: &Scratch, arguments: &[&str]) -> Output {
     let mut command = qev(&["log", "--state-dir", &scratch.path("")]);
     command.args(arguments).env("TZ", "UTC").output().expect("qev runs")
 }
@@ -49,7 +49,7 @@ fn seqs(output: &Output) -> Vec<u64> {
     stdout(output).lines().map(|line| Record::parse(line).unwrap().seq.unwrap()).collect()
 }
 
-fn check(scratch: &Scratch, arguments: &[&str], expected: &[u64]) {
+pub(crate) fn check(scratch: &Scratch, arguments: &[&str], expected: &[u64]) {
     let output = log(scratch, &[arguments, &["-o", "json"]].concat());
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
     assert_eq!(seqs(&output), expected, "{arguments:?}");

@@ -123,3 +123,60 @@ fn every_qemu_on_this_host_is_found_with_who_holds_its_monitor() {
     let words = stdout(&run(&["machines", "--discover", "--state-dir", &scratch.path("state")]));
     assert!(words.contains("found1") && words.contains("found2"), "{words}");
 }
+
+#[test]
+fn where_there_is_no_machine_it_is_told_where_was_looked_and_what_there_is() {
+    let scratch = Scratch::new();
+    let state = scratch.path("state");
+    let list = |more: &[&str]| {
+        let output = run(&[&["machines", "--state-dir", &state], more].concat());
+        (stdout(&output), crate::program::stderr(&output), output.status.code())
+    };
+    let daemon = Daemon::start(&scratch, &[]);
+    let (shown, told, status) = list(&[]);
+    let discover = "; qev machines --discover shows every QEMU on this host";
+    assert_eq!((&*shown, status), ("", Some(0)));
+    assert_eq!(told, format!("qev: the daemon of {state} knows no machine yet{discover}\n"));
+    let _web1 = dialling(&scratch, "web1", &[]);
+    until(&scratch, "web1", "attached");
+    let (shown, told, _) = list(&["-m", "wbe1"]);
+    assert_eq!((&*shown, &*told), ("", "qev: no machine is called wbe1: did you mean web1?; there are: web1\n"));
+    let (shown, told, _) = list(&["-m", "web*"]);
+    assert!(shown.contains("web1") && told.is_empty(), "{shown}{told}");
+    daemon.kill();
+
+    let empty = Scratch::new();
+    let state = empty.path("state");
+    drop(qev_journal::Journal::open(empty.path("state/journal").as_ref(), qev_journal::Options::default()).unwrap());
+    let output = run(&["machines", "--state-dir", &state]);
+    let told = format!("qev: no daemon runs for {state}, and its journal knows no machine{discover}\n");
+    assert_eq!((stdout(&output), crate::program::stderr(&output)), (String::new(), told));
+}
+
+#[test]
+fn a_terminal_that_is_too_narrow_gets_no_line_that_is_too_long() {
+    let scratch = Scratch::new();
+    let monitor = scratch.path("held1.qmp");
+    let _held = Running::until_told(qev(&["simulate", "--name", "held1", "--qmp", &monitor]), 1);
+    let _holder = Raw::connect(&monitor);
+    let _daemon = Daemon::start(&scratch, &["--dial", &monitor]);
+    let _web1 = dialling(&scratch, "a-machine-with-a-long-name", &[]);
+    until(&scratch, "held1", "held");
+    until(&scratch, "a-machine-with-a-long-name", "attached");
+    let shown = |columns: u32| {
+        let list = format!(
+            "stty cols {columns}; '{}' machines --utc --state-dir '{}'",
+            env!("CARGO_BIN_EXE_qev"),
+            scratch.path("state")
+        );
+        let output = Command::new("script").args(["-qec", &list, "/dev/null"]).stdin(Stdio::null()).output();
+        stdout(&output.expect("script is there (util-linux)"))
+    };
+    for columns in [60, 80] {
+        let shown = shown(columns);
+        assert!(shown.contains("\r\n    held by "), "{shown}");
+        let longest = shown.lines().map(|line| line.trim_end().chars().count()).max();
+        assert!(longest.is_some_and(|longest| longest <= columns as usize), "{shown}");
+    }
+    assert!(shown(1000).lines().next().is_some_and(|head| head.trim_end().ends_with("NOTE")));
+}

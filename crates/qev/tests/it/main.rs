@@ -25,6 +25,7 @@ mod http_machines;
 mod http_stream;
 mod log;
 mod log_of_a_daemon;
+mod log_options;
 mod machines;
 mod manual;
 mod program;

@@ -1,6 +1,9 @@
 //! The manual and the completions: made from the same definitions as the help, and complete.
 
-use crate::program::{Scratch, run, stderr, stdout};
+use crate::program::{Scratch, qev, run, stderr, stdout};
+use qev_journal::{Journal, Options};
+use qev_qmp::Timestamp;
+use qev_record::Record;
 use std::process::{Command, Stdio};
 
 /// The verbs that `qev --help` lists.
@@ -63,18 +66,65 @@ fn there_is_a_page_for_each_verb_with_all_of_its_options() {
     assert_eq!(run(&["man", "nonsense"]).status.code(), Some(2));
 }
 
+/// What bash offers behind these words, the last of which is being typed.
+fn offered(words: &[&str]) -> Vec<String> {
+    let script = stdout(&run(&["completions", "bash"]));
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_qev")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let ask = format!(
+        "{script}\nCOMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); COMP_TYPE=9\n_clap_complete_qev qev \"${{@: -1}}\"\n\
+         printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    );
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &ask, "bash"]).args(words).env("PATH", path);
+    let output = bash.output().expect("bash is here");
+    assert!(output.status.success(), "{words:?}: {}", stderr(&output));
+    stdout(&output).lines().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect()
+}
+
 #[test]
-fn completions_know_every_verb_and_option() {
-    for shell in ["bash", "zsh", "fish"] {
-        let script = stdout(&run(&["completions", shell]));
-        for verb in verbs() {
-            assert!(script.contains(&verb), "{verb} for {shell}");
-            for option in options(&verb) {
-                // Fish has them without hyphens.
-                let option = if shell == "fish" { format!("-l {}", option.trim_start_matches('-')) } else { option };
-                assert!(script.contains(&option), "{option} of {verb} for {shell}");
-            }
+fn bash_completes_every_verb_and_option() {
+    let verbs = verbs();
+    let shown = offered(&["qev", ""]);
+    assert!(verbs.iter().all(|verb| shown.contains(verb)), "{shown:?}");
+    for verb in ["log", "run", "machines"] {
+        let shown = offered(&["qev", verb, "--"]);
+        for option in options(verb).iter().filter(|option| *option != "--help") {
+            assert!(shown.contains(option), "{option} of {verb}: {shown:?}");
         }
+    }
+}
+
+#[test]
+fn bash_completes_events_severities_and_machines() {
+    assert_eq!(offered(&["qev", "log", "-e", "guest_pan"]), ["GUEST_PANICKED"]);
+    assert_eq!(offered(&["qev", "wait", "vm.sock", "BALLOON"]), ["BALLOON_CHANGE"]);
+    assert_eq!(offered(&["qev", "log", "--severity", "w"]), ["warning"]);
+    // Two machines in the journal of a user whose daemon does not run.
+    let scratch = Scratch::new();
+    let state = scratch.path("");
+    let mut journal = Journal::open(scratch.path("journal").as_ref(), Options::default()).unwrap();
+    let attached = |name: &str| Record::attached("h1", name, Timestamp::from_micros(0));
+    journal.append(&mut [attached("web1"), attached("web2"), attached("db1"), attached("x; rm")]).unwrap();
+    drop(journal);
+    let machines = |current: &str| offered(&["qev", "log", "--state-dir", &state, "-m", current]);
+    assert_eq!(machines("web"), ["web1", "web2"]);
+    assert_eq!(machines(""), ["db1", "web1", "web2"]);
+}
+
+#[test]
+fn each_shell_has_a_script_that_asks_the_program() {
+    for (shell, expected) in [
+        ("bash", "complete -o nospace -o bashdefault -o nosort -F _clap_complete_qev qev"),
+        ("zsh", "#compdef qev"),
+        ("fish", "complete --keep-order --exclusive --command qev --arguments \"(QEV_COMPLETE=fish qev -- "),
+    ] {
+        let script = stdout(&run(&["completions", shell]));
+        assert!(script.contains(expected) && script.contains("QEV_COMPLETE="), "{script}");
+        // What the script of zsh and fish asks is answered.
+        let mut command = qev(&["--", "qev", "log", "--severity", "err"]);
+        command.env("QEV_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", "3").env("_CLAP_IFS", "\n");
+        assert!(stdout(&command.output().unwrap()).starts_with("error"), "{shell}");
     }
     assert_eq!(run(&["completions", "csh"]).status.code(), Some(2));
 }

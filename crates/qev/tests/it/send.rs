@@ -22,9 +22,11 @@ fn an_error_of_the_machine_is_told_with_its_class() {
 
 #[test]
 fn arguments_that_are_none_are_refused_before_anything_is_sent() {
-    for (arguments, expected) in
-        [("{\"id\": }", "not JSON at byte 7: expected a value"), ("[1]", "expected an object: {\"name\": value, …}")]
-    {
+    for (arguments, expected) in [
+        ("{\"id\": }", "not JSON at byte 7: expected a value"),
+        ("[1]", "expected an object: {\"name\": value, …}"),
+        ("id=d1", "in single quotes, such as '{\"id\": \"d1\"}'"),
+    ] {
         let output = run(&["send", "/nowhere/vm.sock", "device_del", arguments]);
         assert!(stderr(&output).contains(expected), "{}", stderr(&output));
         assert_eq!(output.status.code(), Some(2));
@@ -195,4 +197,47 @@ fn the_last_event_of_a_machine_is_heard() {
     let output = run(&["send", &machine.monitor, "quit", "--wait", "SHUTDOWN", "-o", "json"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stdout(&output).contains("\"event\":\"SHUTDOWN\""));
+}
+
+#[test]
+fn a_whole_request_is_taken_for_a_command() {
+    let machine = Machine::start(&[]);
+    for (request, more, expected) in [
+        (r#"{"execute": "query-balloon"}"#, &[][..], "{\"actual\": 268435456}\n"),
+        (r#"{"execute": "query-balloon", "arguments": {}, "id": 7}"#, &[], "{\"actual\": 268435456}\n"),
+        (r#"{"execute": "balloon"}"#, &[r#"{"value": 134217728}"#], "{}\n"),
+    ] {
+        let output = run(&[&["send", &machine.monitor, request], more, &["-o", "json"]].concat());
+        assert_eq!((&*stdout(&output), output.status.code()), (expected, Some(0)), "{request}: {}", stderr(&output));
+    }
+    for (request, expected) in [
+        (r#"{"execute": "balloon""#, "not JSON at byte "),
+        (r#"{"execute": "balloon", "argument": {}}"#, "a request has no member 'argument'"),
+        ("device_del id=d1", "'device_del id=d1' is not the name of a command; write '{\"execute\": \"device_del\""),
+    ] {
+        let output = run(&["send", &machine.monitor, request]);
+        assert_eq!(output.status.code(), Some(2), "{request}");
+        assert!(stderr(&output).contains(expected), "{request}: {}", stderr(&output));
+    }
+    let twice = r#"{"execute": "balloon", "arguments": {}}"#;
+    let output = run(&["send", &machine.monitor, twice, "{}"]);
+    assert!(stderr(&output).contains("the arguments are in COMMAND already"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_event_that_came_with_another_value_is_told_of_with_the_last_one() {
+    let machine = Machine::start(&[]);
+    let arguments = ["send", &machine.monitor, "balloon", r#"{"value": 134217728}"#, "--wait", "BALLOON_CHANGE"];
+    let output = run(&[&arguments[..], &["-w", "data.actual=1", "--timeout", "10s"]].concat());
+    assert_eq!(output.status.code(), Some(124));
+    let told = stderr(&output);
+    let start = "qev: balloon was answered, but no BALLOON_CHANGE with data.actual=1 came in 10s; BALLOON_CHANGE came ";
+    assert!(told.starts_with(start) && told.ends_with(" with data.actual=134217728\n"), "{told}");
+
+    // The same where the machine goes away first, and for who waits.
+    let arguments = ["send", &machine.monitor, "quit", "--wait", "SHUTDOWN", "-w", "data.reason=guest-reset"];
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(4));
+    let end = "; SHUTDOWN came once, with data.reason=host-qmp-quit\n";
+    assert!(stderr(&output).ends_with(end), "{}", stderr(&output));
 }

@@ -144,6 +144,25 @@ fn time_that_is_over_is_124_and_says_what_did_not_happen() {
 }
 
 #[test]
+fn an_event_with_another_value_is_told_of_when_the_time_is_over() {
+    let machine = Machine::start(&[]);
+    let emitted = emit(&machine, r#"{"event": "BALLOON_CHANGE", "data": {"actual": 5}}"#);
+    let arguments = ["wait", &machine.monitor, "BALLOON_CHANGE", "-w", "data.actual!=5", "--timeout", "10s"];
+    let output = run(&[&arguments[..], &["--", "sh", "-c", &emitted]].concat());
+    assert_eq!(output.status.code(), Some(124));
+    let expected = "qev: timed out after 10s, before BALLOON_CHANGE with data.actual!=5 came; BALLOON_CHANGE came once, with \
+                    data.actual=5\n";
+    assert_eq!(stderr(&output), expected);
+    let output = run(&["wait", &machine.monitor, "BALLOON_CHANGE", "-w", "data.acual=5"]);
+    assert_eq!(output.status.code(), Some(2));
+    let expected = "qev: BALLOON_CHANGE has no member data.acual: did you mean data.actual?\n";
+    assert_eq!(stderr(&output), expected);
+    let found = emit(&machine, r#"{"event": "BALLOON_CHANGE", "data": {"actual": 7340032}}"#);
+    let output = run(&["wait", &machine.monitor, "*", "-g", "7 MiB", "--", "sh", "-c", &found]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
 fn a_command_that_takes_too_long_is_ended() {
     let machine = Machine::start(&[]);
     let script = "echo $$; exec sleep 1000";
@@ -210,6 +229,34 @@ fn on_a_terminal_the_command_reads_it_and_ctrl_c_reaches_all() {
     keys.write_all(b"\x03").unwrap();
     assert_eq!(terminal.status(), 130);
     until_ended(&pid);
+}
+
+/// The words that run this on a terminal.
+fn terminal(command: &str) -> Command {
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", command, "/dev/null"]).env("TZ", "UTC").stdin(Stdio::piped());
+    terminal
+}
+
+#[test]
+fn on_a_terminal_too_what_the_command_started_is_ended_with_it() {
+    let machine = Machine::start(&[]);
+    // One whose parent has ended already, one that does not heed SIGTERM, and one that is a child of the command.
+    let inner = "(sleep 3333 & echo $!); sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.05; done' & sleep 3333 & echo $!; wait";
+    let wait = format!("exec '{QEV}' wait '{}' STOP --timeout 10s -- sh -c \"$INNER\"", machine.monitor);
+    let mut command = terminal(&wait);
+    let (mut terminal, mut lines) = Running::with_lines({
+        command.env("INNER", inner);
+        command
+    });
+    let pids: Vec<String> = (0..3).map(|_| lines.next().expect("script is there (util-linux)")).collect();
+    while let Some(line) = lines.next() {
+        if line.contains("timed out") {
+            assert_eq!(line, "qev: timed out after 10s: the command had not ended; ending it");
+        }
+    }
+    assert_eq!(terminal.status(), 124);
+    pids.iter().for_each(|pid| until_ended(pid));
 }
 
 #[test]
