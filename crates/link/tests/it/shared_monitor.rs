@@ -183,7 +183,7 @@ async fn a_shared_monitor_moves_to_a_free_path_and_its_clients_stay() {
     assert!(client.hear().await.contains("error"));
     path.remove();
     assert!(!after.exists() && path.move_to(&before).is_err());
-    drop(shared);
+    drop(shared.share);
     assert!(taken.exists(), "what is another's is left alone");
 }
 
