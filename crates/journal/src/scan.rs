@@ -125,10 +125,6 @@ impl Scan {
             if row.seq <= rest.low || row.seq > rest.high {
                 return Err(SegmentError::damaged(format!("record {} stands where it does not belong", row.seq)));
             }
-            if let Some(record) = self.wanted.record(&row, &mut select_source)? {
-                bytes = bytes.saturating_add(row.bytes());
-                page.push_back(record);
-            }
             if self.newest_first {
                 rest.high = row.seq.saturating_sub(1);
             } else {

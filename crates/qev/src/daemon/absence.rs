@@ -482,8 +482,8 @@ mod tests {
         assert_eq!(absent.arrive(&arrival, at(50), SOME).gap_from, Some(at(60)));
         // Where no process is known, the user tells.
         let remote = Absence { session: None, ..absence };
-        check(&[remote.clone()], None, USER + 1, 100, None);
-        check(&[remote.clone()], None, USER, 100, Some(60));
+        check(std::slice::from_ref(&remote), None, USER + 1, 100, None);
+        check(std::slice::from_ref(&remote), None, USER, 100, Some(60));
         check(&[Absence { ended: true, ..remote }], None, USER, 100, None);
     }
 

@@ -274,9 +274,11 @@ fn after_a_daemon_was_killed_the_session_goes_on_with_a_gap() {
     machine.say("\", \"data\": {\"is\": {\"event\": \"FORGED\"}}}\r\n{\"event\": \"RESUME\"}\r\n");
     manager.start();
     // What was half-said is ended, and answered with an error that is nobody's.
+    // Before it stands a question about the run state, if the killed daemon had time to ask it.
     let mut byte = [0];
-    std::io::Read::read_exact(&mut machine.0.0, &mut byte).unwrap();
-    assert_eq!(byte, [0xFF]);
+    while byte != [0xFF] {
+        std::io::Read::read_exact(&mut machine.0.0, &mut byte).unwrap();
+    }
     machine.say("{\"error\": {\"class\": \"GenericError\", \"desc\": \"JSON parse error, stray\"}}\r\n");
     machine.answer_everything(QUESTIONS);
     history.event("RESUME", "raw1");

@@ -3,7 +3,7 @@
 //! | evidence | who may read it | how certain |
 //! |---|---|---|
 //! | the counter `oom_kill` of the process's control group (cgroup v2: `memory.events`, v1: `memory.oom_control`) | everybody | it counts kills of this group, for whatever lack of memory; another process of the same group may be meant |
-//! | the kernel's log, `/dev/kmsg` ([`kernel_log`](super::kernel_log)) | root, and with `CAP_SYSLOG` where `kernel.dmesg_restrict` is set | it names the process |
+//! | the kernel's log, `/dev/kmsg` ([`kernel_log`]) | root, and with `CAP_SYSLOG` where `kernel.dmesg_restrict` is set | it names the process |
 //!
 //! Either is enough. A machine has a control group of its own wherever something manages it (libvirt, systemd, Proxmox), so the
 //! counter alone is right there, and needs no privilege.

@@ -194,7 +194,7 @@ impl Machine {
         let mut state = self.run_state.clone();
         follow_answers(&mut state, data);
         // Found on attach, it may be in this state since an event that was heard, or since nobody knows when.
-        let since = (!self.current.was_found).then_some(at);
+        let since = (!is_of_attach(data) || !self.current.was_found).then_some(at);
         self.in_run_state(state, since);
         if !is_of_attach(data) {
             return;
