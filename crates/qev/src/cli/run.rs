@@ -52,8 +52,12 @@ const REST: Duration = Duration::from_secs(2);
 /// When it is said that nothing answers on the monitor.
 const SILENT: Duration = Duration::from_secs(5);
 
-/// How long the console is shown after a text of `--fail-on-console`: a panic's call trace comes behind its message.
-const AFTER_TEXT: Duration = Duration::from_secs(1);
+/// After a text of `--fail-on-console` the console is shown until nothing came for so long: a panic's call trace comes
+/// behind its message.
+const QUIET_AFTER_TEXT: Duration = Duration::from_secs(1);
+
+/// How long the console is shown after a text of `--fail-on-console` when it does not become quiet.
+const LONGEST_AFTER_TEXT: Duration = Duration::from_secs(10);
 
 /// Why nothing answers on the monitor.
 const NO_ANSWER: &str = "no events are seen: a script around QEMU must pass all of its arguments on (\"$@\"), for the \
@@ -282,10 +286,18 @@ struct Run {
     signals: Signals,
 }
 
+/// A text of `--fail-on-console` was found: how much longer the console is shown.
+struct AfterText {
+    /// When to look whether the console is quiet.
+    look_at: Instant,
+    /// When its time is over, quiet or not.
+    end: Instant,
+}
+
 impl Run {
     async fn until_ended(&mut self, deadline: Option<Instant>) -> Ended {
         let mut silent = Some(Instant::now() + SILENT);
-        let mut text_shown = None;
+        let mut text: Option<AfterText> = None;
         loop {
             let is_silent = matches!(self.line, Line::Connecting(_));
             let judged = self.judge.is_done();
@@ -297,11 +309,20 @@ impl Run {
                 },
                 came = self.line.next() => self.take(came),
                 found = next(&mut self.console) => {
-                    if self.found(found) {
-                        text_shown = text_shown.or(Some(Instant::now() + AFTER_TEXT));
+                    if self.found(found) && text.is_none() {
+                        let now = Instant::now();
+                        text = Some(AfterText { look_at: now + QUIET_AFTER_TEXT, end: now + LONGEST_AFTER_TEXT });
                     }
                 }
-                () = at(text_shown), if !judged => self.judge.console_shown(),
+                () = at(text.as_ref().map(|text| text.look_at)), if !judged => {
+                    let quiet_at = self.console.as_ref().and_then(Console::last_output).map(|last| last + QUIET_AFTER_TEXT);
+                    match (quiet_at, &mut text) {
+                        (Some(quiet_at), Some(text)) if quiet_at > Instant::now() && text.look_at < text.end => {
+                            text.look_at = quiet_at.min(text.end);
+                        }
+                        _ => self.judge.console_shown(),
+                    }
+                }
                 () = at(silent), if is_silent && !judged => {
                     silent = None;
                     self.outlet.say(&format!("nothing has answered on the monitor for {SILENT:?}, so {NO_ANSWER}"));

@@ -10,11 +10,12 @@
 //! When nobody reads our standard output any more, the console is read on: only the guest's text is lost.
 
 use qev_record::filter::TextSearch;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::os::fd::AsFd;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 /// How much is read at once, in bytes.
 const PIECE: usize = 16 << 10;
@@ -22,13 +23,16 @@ const PIECE: usize = 16 << 10;
 /// How much of a line is looked at, in bytes. Of a longer one the end counts, half as long at least.
 const LINE: usize = 4 << 10;
 
+/// How long the rest of a line may take once a text was found in it.
+const REST_OF_LINE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
 /// What a Linux guest says on its console when it panics, whether its panic device has a driver by then or not.
 const PANIC: &str = "Kernel panic - not syncing";
 
 /// What was found. Each text is told once, and there are as many places in the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// One of the texts, and the line that it is in, as far as that was there.
+    /// One of the texts, and the line that it is in. A line that does not end in time is cut where it was.
     Text { text: String, line: String },
     /// The guest's kernel panicked.
     Panic,
@@ -38,6 +42,7 @@ pub(super) enum Found {
 pub(super) struct Console {
     found: mpsc::Receiver<Found>,
     ended: oneshot::Receiver<()>,
+    last_output: watch::Receiver<Option<Instant>>,
 }
 
 impl Console {
@@ -46,17 +51,18 @@ impl Console {
         let (reader, writer) = io::pipe()?;
         let (tell, found) = mpsc::channel(texts.len().saturating_add(1));
         let (end, ended) = oneshot::channel();
+        let (output, last_output) = watch::channel(None);
         std::thread::spawn(move || {
-            let mut watcher = Watcher::new(texts);
-            pass_on(reader, |piece| {
-                for found in watcher.look_at(piece) {
-                    // When nobody wants to know, the run is over.
-                    let _ = tell.try_send(found);
-                }
+            let on_output = || {
+                output.send_replace(Some(Instant::now()));
+            };
+            pass_on(reader, Watcher::new(texts), on_output, |found| {
+                // When nobody wants to know, the run is over.
+                let _ = tell.try_send(found);
             });
             let _ = end.send(());
         });
-        Ok((Console { found, ended }, writer))
+        Ok((Console { found, ended, last_output }, writer))
     }
 
     /// The next text that is found; for ever when nothing more is. Nothing is lost when the future is dropped.
@@ -65,6 +71,11 @@ impl Console {
             Some(found) => found,
             None => std::future::pending().await,
         }
+    }
+
+    /// When something was written to it last.
+    pub(super) fn last_output(&self) -> Option<Instant> {
+        *self.last_output.borrow()
     }
 
     /// Waits until all of it has passed.
@@ -79,21 +90,30 @@ impl Console {
     }
 }
 
-/// Copies to standard output, to its end.
-fn pass_on(mut console: PipeReader, mut look: impl FnMut(&[u8])) {
+/// Copies to standard output, to its end, and reports what the watcher finds.
+fn pass_on(mut console: PipeReader, mut watcher: Watcher, on_output: impl Fn(), mut report: impl FnMut(Found)) {
     let mut piece = vec![0; PIECE];
     let mut is_read = true;
     loop {
+        if watcher.has_unfinished_line() && !is_more_to_read(&console) {
+            watcher.end_line().into_iter().for_each(&mut report);
+        }
         let read = match console.read(&mut piece) {
-            Ok(0) => return,
-            Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => return,
+            Ok(read) if read > 0 => read,
+            _ => break,
         };
         let piece = piece.get(..read).unwrap_or_default();
-        look(piece);
+        on_output();
+        watcher.look_at(piece).into_iter().for_each(&mut report);
         is_read = is_read && write_all(&io::stdout(), piece).is_ok();
     }
+    watcher.end_line().into_iter().for_each(report);
+}
+
+/// Returns whether the console has something to read, or ends, within [`REST_OF_LINE`].
+fn is_more_to_read(console: &impl AsFd) -> bool {
+    !matches!(poll(&mut [PollFd::new(console, PollFlags::IN)], Some(&REST_OF_LINE)), Ok(0))
 }
 
 /// Writes all of it, also to a terminal that QEMU has made non-blocking.
@@ -117,11 +137,13 @@ struct Watcher {
     texts: Vec<TextSearch>,
     panic: Option<TextSearch>,
     line: Vec<u8>,
+    /// The texts that are in this line. They are reported when it ends, with all of it.
+    in_line: Vec<TextSearch>,
 }
 
 impl Watcher {
     fn new(texts: Vec<TextSearch>) -> Watcher {
-        Watcher { texts, panic: PANIC.parse().ok(), line: Vec::new() }
+        Watcher { texts, panic: PANIC.parse().ok(), line: Vec::new(), in_line: Vec::new() }
     }
 
     fn look_at(&mut self, piece: &[u8]) -> Vec<Found> {
@@ -129,31 +151,45 @@ impl Watcher {
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
             for part in part.chunks(LINE / 2) {
                 if self.line.len() + part.len() > LINE {
+                    found.extend(self.end_line());
                     self.line.drain(..self.line.len().saturating_sub(LINE / 2));
                 }
                 self.line.extend_from_slice(part);
-                self.look(&mut found);
+                found.extend(self.look());
             }
             if part.ends_with(b"\n") {
+                found.extend(self.end_line());
                 self.line.clear();
             }
         }
         found
     }
 
-    /// Looks at the line as it is now. What is found is not looked for again.
-    fn look(&mut self, found: &mut Vec<Found>) {
-        let text = String::from_utf8_lossy(&self.line);
-        // Colours, which may stand within a word, are not text.
-        let text = anstream::adapter::strip_str(&text).to_string();
-        found.extend(self.panic.take_if(|panic| panic.is_in(&text)).map(|_| Found::Panic));
-        self.texts.retain(|wanted| {
-            let is_there = wanted.is_in(&text);
-            if is_there {
-                found.push(Found::Text { text: wanted.to_string(), line: text.trim().to_owned() });
-            }
-            !is_there
-        });
+    /// Looks at the line as it is now. A text that is found is not looked for again.
+    fn look(&mut self) -> Option<Found> {
+        let text = self.text();
+        let is_in_line = |wanted: &mut TextSearch| wanted.is_in(&text);
+        self.in_line.extend(self.texts.extract_if(.., is_in_line));
+        self.panic.take_if(is_in_line).map(|_| Found::Panic)
+    }
+
+    /// Returns whether a text was found in a line that goes on.
+    fn has_unfinished_line(&self) -> bool {
+        !self.in_line.is_empty()
+    }
+
+    /// Returns what was found in the line, which has ended or is not waited for any longer.
+    fn end_line(&mut self) -> Vec<Found> {
+        if self.in_line.is_empty() {
+            return Vec::new();
+        }
+        let line = self.text().trim().to_owned();
+        self.in_line.drain(..).map(|text| Found::Text { text: text.to_string(), line: line.clone() }).collect()
+    }
+
+    /// The line without colours, which may stand within a word.
+    fn text(&self) -> String {
+        anstream::adapter::strip_str(&String::from_utf8_lossy(&self.line)).to_string()
     }
 }
 
@@ -163,7 +199,9 @@ mod tests {
 
     fn watch(texts: &[&str], pieces: &[&[u8]]) -> Vec<Found> {
         let mut watcher = Watcher::new(texts.iter().map(|text| text.parse().unwrap()).collect());
-        pieces.iter().flat_map(|piece| watcher.look_at(piece)).collect()
+        let mut found: Vec<Found> = pieces.iter().flat_map(|piece| watcher.look_at(piece)).collect();
+        found.extend(watcher.end_line());
+        found
     }
 
     fn text(text: &str, line: &str) -> Found {
@@ -176,7 +214,8 @@ mod tests {
         let expected = [text("BUG: soft", "[    1.0] BUG: soft lockup")];
         assert_eq!(watch(&["BUG: soft"], &[whole]), expected);
         let bytes: Vec<&[u8]> = whole.chunks(1).collect();
-        assert_eq!(watch(&["BUG: soft"], &bytes), [text("BUG: soft", "[    1.0] BUG: soft")]);
+        assert_eq!(watch(&["BUG: soft"], &bytes), expected);
+        assert_eq!(watch(&["BUG"], &[b"[    1.0] BUG: so"]), [text("BUG", "[    1.0] BUG: so")]);
         assert_eq!(watch(&["one\nthree"], &[b"one\nthree"]), []);
     }
 
@@ -202,6 +241,9 @@ mod tests {
             assert_eq!(watcher.look_at(&[b'x'; 1000]), []);
             assert!(watcher.line.len() <= LINE);
         }
-        assert_eq!(watcher.look_at(b"needle").len(), 1);
+        assert_eq!(watcher.look_at(b"needle"), []);
+        assert!(watcher.has_unfinished_line());
+        assert_eq!(watcher.end_line().len(), 1);
+        assert!(!watcher.has_unfinished_line());
     }
 }
