@@ -290,6 +290,17 @@ impl SegmentError {
         SegmentError::Damaged(problem.into())
     }
 
+    /// Returns whether the disk, or a quota on it, is full.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        match self {
+            SegmentError::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            SegmentError::Io(error) => {
+                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            SegmentError::Version(_) | SegmentError::Damaged(_) | SegmentError::NeedsWriter => false,
+        }
+    }
+
     /// The error as a sentence, with what stands behind it.
     pub(crate) fn in_words(&self) -> String {
         match self {

@@ -472,11 +472,15 @@ impl Journal {
         }
     }
 
-    /// Begins the newest segment, which is not there.
+    /// Begins the newest segment, which does not exist. On a full disk the next group begins it: retention, which may make
+    /// room, needs an open journal.
     fn begin_newest(&mut self) -> Result<(), OpenError> {
         self.load_sessions();
-        let path = self.path_of_newest();
-        self.newest = Some(self.begin().map_err(|error| error.while_opening(&path))?);
+        self.newest = match self.begin() {
+            Ok(segment) => Some(segment),
+            Err(error) if error.is_full_disk() => None,
+            Err(error) => return Err(error.while_opening(&self.path_of_newest())),
+        };
         Ok(())
     }
 
