@@ -23,6 +23,9 @@ const DISK: u64 = 512 << 20;
 /// Events a second. Under emulation a commit takes some milliseconds, so many records are under way at every moment.
 const RATE: u32 = 300;
 
+/// What the guest needs to unpack a qev that was built for debugging.
+const MEMORY: &str = "768M";
+
 /// How long a round may take to print as much as it should.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -71,6 +74,7 @@ impl Rounds {
         let options = Options {
             programs: vec![workspace::qev_program().unwrap()],
             disk: Some(self.scratch.file("disk.raw")),
+            memory: MEMORY.to_owned(),
             ..Options::bare()
         };
         let mut guest = Guest::boot(&self.kernel, options, &|_| ()).unwrap();
@@ -117,6 +121,7 @@ impl Rounds {
         let options = Options {
             programs: vec![workspace::qev_program().unwrap()],
             disk: Some(self.scratch.file("disk.raw")),
+            memory: MEMORY.to_owned(),
             ..Options::bare()
         };
         let mut guest = Guest::boot(&self.kernel, options, &|_| ()).unwrap();
