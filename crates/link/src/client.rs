@@ -13,6 +13,7 @@ mod connection;
 mod events;
 mod execute;
 pub(crate) mod handover;
+mod in_use;
 pub(crate) mod relay;
 
 pub use connect::{ConnectError, ConnectOptions};
@@ -20,6 +21,7 @@ pub(crate) use events::{Answer, Entry};
 pub use events::{Capacity, EndReason, EventItem, Events};
 pub use execute::ExecuteError;
 pub use handover::Resumed;
+pub use in_use::InUseCheck;
 
 use crate::dial_in::Peer;
 use crate::stream::Duplex;

@@ -1,9 +1,12 @@
-//! Whether a Unix socket that says nothing is held by another client, as far as `/proc/net/unix` tells, and by whom, as far
-//! as the kernel's socket diagnostics ([`diag`]) and `/proc` do.
+//! Whether a monitor is in use by another client, and by whom: as far as the kernel's socket diagnostics ([`diag`]), its
+//! tables of TCP sockets ([`tcp_table`]) and `/proc` tell.
 //!
-//! QEMU serves one client a monitor: a second one connects, is not accepted, and hears nothing until the first leaves. Who
-//! is connected or waits is looked up once, when the time for a greeting is over. A client that has closed its end does not
-//! count, though a QEMU that is stopped has not noticed that; nor does our own connection.
+//! QEMU serves one client per monitor: a second one connects, is not accepted, and hears nothing until the first leaves. Who
+//! is connected or waits is looked up before connecting and soon after it, or when the time for a greeting is over
+//! ([`InUseCheck`]). A client that has closed its end does not count, though a QEMU that is stopped has not noticed that; nor
+//! does our own connection.
+//!
+//! [`InUseCheck`]: crate::client::InUseCheck
 //!
 //! Where the kernel has no socket diagnostics, its table of Unix sockets shows the accepted end of the first (state 03) and
 //! ours, which waits (state 02), under the same path. The table shows paths as the listener was given them, costs 25 ms and
@@ -11,12 +14,16 @@
 
 mod diag;
 mod sockets;
+mod tcp_table;
 
+use crate::unix_address::UnixAddress;
 pub use sockets::{Sockets, Standing};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
+use tcp_table::TcpTable;
 
 /// Where the kernel shows its Unix sockets.
 const TABLE: &str = "/proc/net/unix";
@@ -44,43 +51,91 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Whose a monitor is that does not answer us.
+/// Whom a client waits behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Use {
-    /// Nobody else's.
-    Unused,
-    /// Another client's; whose, where that can be seen.
-    InUse(Option<Holder>),
+pub(crate) enum WaitsBehind {
+    /// Nobody: it was accepted, or the listener accepts nobody.
+    Nobody,
+    /// Another client; whose, where that can be seen.
+    Client(Option<Holder>),
 }
 
-/// Who else than the client with this inode is connected to the socket at this path, or, when `waiting` clients count too,
-/// waits for it.
-pub(crate) async fn other_user(path: &Path, own: Option<u64>, count: Count) -> Use {
-    let path = path.to_owned();
-    let found = tokio::task::spawn_blocking(move || {
-        let Ok(sockets) = Sockets::ask() else {
-            let table = std::fs::read(TABLE).unwrap_or_default();
-            return if shows_held(&String::from_utf8_lossy(&table), &path) { Use::InUse(None) } else { Use::Unused };
-        };
-        let Standing { clients, waiting, .. } = sockets.at(&path);
-        let waiting = waiting.into_iter().filter(|_| count == Count::WaitingToo);
-        let others: Vec<u32> =
-            clients.into_iter().chain(waiting).filter(|inode| own != Some(u64::from(*inode))).collect();
-        match others.is_empty() {
-            true => Use::Unused,
-            false => Use::InUse(owners(&others).into_values().next()),
-        }
-    });
-    found.await.unwrap_or(Use::Unused)
-}
-
-/// Which clients use a monitor.
+/// Which clients are in the way of one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Count {
     /// The one that is served.
     Served,
     /// Those that wait behind it, too.
     WaitingToo,
+}
+
+/// Whom the client with this inode waits behind at a socket that has said nothing; a client without one was not let in.
+pub(crate) async fn other_user(address: UnixAddress<'_>, own: Option<u64>, count: Count) -> WaitsBehind {
+    let own = own.and_then(|own| u32::try_from(own).ok());
+    let Some(standing) = standing(address).await else { return in_table(address).await };
+    // A listener that has accepted us has nobody before us.
+    if own.is_some_and(|own| standing.clients.contains(&own)) {
+        return WaitsBehind::Nobody;
+    }
+    let waiting = standing.waiting.into_iter().filter(|_| count == Count::WaitingToo);
+    behind(standing.clients.into_iter().chain(waiting).filter(|inode| own != Some(*inode)).collect()).await
+}
+
+/// The clients of a socket that is in use; `None` when it is not, or that cannot be seen.
+pub(crate) async fn clients_in_use(address: UnixAddress<'_>) -> Option<Vec<u32>> {
+    standing(address).await.filter(Standing::is_in_use).map(|standing| standing.clients)
+}
+
+/// Whom the client with this inode waits behind, at a socket that serves one client.
+pub(crate) async fn waits_behind_unix(address: UnixAddress<'_>, own: Option<u32>) -> WaitsBehind {
+    let waits = |standing: &Standing| own.is_some_and(|own| standing.waiting.contains(&own));
+    match standing(address).await {
+        Some(standing) if standing.is_in_use() && waits(&standing) => behind(standing.clients).await,
+        _ => WaitsBehind::Nobody,
+    }
+}
+
+/// Whom the client at this address waits behind, at a port of this host. Where two clients are served, many are.
+pub(crate) async fn waits_behind_tcp(server: SocketAddr, own: Option<SocketAddr>) -> WaitsBehind {
+    let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+    let (server, own) = (canonical(server), own.map(canonical));
+    let look = move || {
+        let table = TcpTable::look();
+        table.is_waiting(server, own).then(|| table.others(server, own)).unwrap_or_default()
+    };
+    match tokio::task::spawn_blocking(look).await.unwrap_or_default()[..] {
+        [Some(inode)] => behind(vec![inode]).await,
+        [None] => WaitsBehind::Client(None),
+        _ => WaitsBehind::Nobody,
+    }
+}
+
+/// The process that one of these clients' ends belongs to, as far as that can be seen.
+pub(crate) async fn first_owner(clients: Vec<u32>) -> Option<Holder> {
+    Sockets::holders(clients).await.into_values().next()
+}
+
+async fn behind(others: Vec<u32>) -> WaitsBehind {
+    match others.is_empty() {
+        true => WaitsBehind::Nobody,
+        false => WaitsBehind::Client(first_owner(others).await),
+    }
+}
+
+/// `None` where the kernel has no socket diagnostics.
+async fn standing(address: UnixAddress<'_>) -> Option<Standing> {
+    let sockets = Sockets::look().await.ok()?;
+    Some(sockets.at_address(address))
+}
+
+async fn in_table(address: UnixAddress<'_>) -> WaitsBehind {
+    let UnixAddress::Path(path) = address else { return WaitsBehind::Nobody };
+    let path = path.to_owned();
+    let look = move || shows_held(&String::from_utf8_lossy(&std::fs::read(TABLE).unwrap_or_default()), &path);
+    match tokio::task::spawn_blocking(look).await {
+        Ok(true) => WaitsBehind::Client(None),
+        _ => WaitsBehind::Nobody,
+    }
 }
 
 /// The processes that have these sockets open, by the sockets' inodes. Those of other users only root sees.

@@ -26,8 +26,11 @@ mod inherited;
 mod listen;
 mod stream;
 mod tcp;
+mod unix_address;
 
-pub use client::{Capacity, Client, ConnectError, ConnectOptions, EndReason, EventItem, Events, ExecuteError, Resumed};
+pub use client::{
+    Capacity, Client, ConnectError, ConnectOptions, EndReason, EventItem, Events, ExecuteError, InUseCheck, Resumed,
+};
 pub use clock::Clock;
 pub use dial_in::{Access, Caller, DialIn, Peer};
 pub use holder::{Holder, Sockets, Standing};

@@ -1,7 +1,7 @@
-//! What a person calls a monitor: a socket's path, `unix:PATH`, `tcp:HOST:PORT`, `fd:N`, or the name of a
-//! machine.
+//! What a person calls a monitor: a socket's path, `unix:PATH`, `@NAME` of an abstract socket, `tcp:HOST:PORT`, `fd:N`, or the
+//! name of a machine.
 //!
-//! The first four may be copied from a QEMU's command line with the options behind them (`,server=on,wait=off`): those
+//! All but a path and a name may be copied from a QEMU's command line with the options behind them (`,server=on,wait=off`): those
 //! say how QEMU listens, and mean nothing to who connects.
 
 use std::ffi::OsStr;
@@ -25,11 +25,16 @@ const LISTENER_OPTIONS: &[&str] = &[
     "wait",
 ];
 
+/// How long an abstract name may be, in bytes: `sun_path` without the NUL before it.
+const LONGEST_ABSTRACT: usize = 107;
+
 /// Where a monitor is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// A Unix socket.
     Unix(PathBuf),
+    /// A Unix socket with an abstract name, which is not a file: the name without the `@` before it.
+    Abstract(String),
     /// A TCP port.
     Tcp {
         /// A name or an address; IPv6 without brackets.
@@ -51,6 +56,8 @@ pub enum NotATarget {
     Empty,
     /// `unix:` without a path.
     NoPath,
+    /// `@` without a name behind it, or with one that is longer than the kernel takes.
+    NoAbstractName(String),
     /// `tcp:` without a port between 1 and 65535 behind a colon.
     NoPort(String),
     /// `fd:` without a number.
@@ -63,9 +70,16 @@ impl fmt::Display for NotATarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotATarget::Empty => {
-                f.write_str("an empty target: expected unix:PATH, tcp:HOST:PORT, fd:N, a path or a name")
+                f.write_str("an empty target: expected unix:PATH, @NAME, tcp:HOST:PORT, fd:N, a path or a name")
             }
             NotATarget::NoPath => f.write_str("'unix:' without a path: expected unix:PATH"),
+            NotATarget::NoAbstractName(text) => {
+                write!(
+                    f,
+                    "'{}' has no abstract name of 1 to {LONGEST_ABSTRACT} bytes: expected @NAME",
+                    text.escape_debug()
+                )
+            }
             NotATarget::NoPort(text) => {
                 write!(f, "'{}' has no port from 1 to 65535: expected tcp:HOST:PORT", text.escape_debug())
             }
@@ -86,8 +100,13 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Target, NotATarget> {
         if let Some(rest) = text.strip_prefix("unix:") {
-            let path = address(rest)?;
-            return if path.is_empty() { Err(NotATarget::NoPath) } else { Ok(Target::Unix(path.into())) };
+            let (path, is_abstract) = unix_address(rest)?;
+            return match path.strip_prefix('@') {
+                Some(name) => abstract_name(name, text),
+                None if is_abstract => abstract_name(&path, text),
+                None if path.is_empty() => Err(NotATarget::NoPath),
+                None => Ok(Target::Unix(path.into())),
+            };
         }
         if let Some(rest) = text.strip_prefix("tcp:") {
             return tcp(&address(rest)?).ok_or_else(|| NotATarget::NoPort(text.to_owned()));
@@ -96,12 +115,32 @@ impl FromStr for Target {
             let number = address(rest)?.parse().map(Target::Descriptor);
             return number.map_err(|_| NotATarget::NoNumber(text.to_owned()));
         }
+        if let Some(rest) = text.strip_prefix('@') {
+            return abstract_name(&address(rest)?, text);
+        }
         match text {
             "" => Err(NotATarget::Empty),
             _ if text.contains('/') => Ok(Target::Unix(text.into())),
             _ => Ok(Target::Machine(text.to_owned())),
         }
     }
+}
+
+fn abstract_name(name: &str, text: &str) -> Result<Target, NotATarget> {
+    match (1..=LONGEST_ABSTRACT).contains(&name.len()) {
+        true => Ok(Target::Abstract(name.to_owned())),
+        false => Err(NotATarget::NoAbstractName(text.to_owned())),
+    }
+}
+
+/// The path or name of a Unix socket, and whether `abstract=on` says that it is a name. `tight=on`, which is QEMU's default,
+/// says that the name ends where it ends.
+fn unix_address(text: &str) -> Result<(String, bool), NotATarget> {
+    let whole = text.replace(",,", "\0");
+    let (of_name, others): (Vec<&str>, Vec<&str>) =
+        whole.split(',').partition(|part| matches!(*part, "abstract=on" | "abstract=off" | "tight=on"));
+    let address = address(&others.join(",").replace('\0', ",,"))?;
+    Ok((address, of_name.contains(&"abstract=on")))
 }
 
 /// What stands before QEMU's options. Two commas are how QEMU writes one that belongs to a path.
@@ -153,6 +192,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Unix(path) => path.display().fmt(f),
+            Target::Abstract(name) => write!(f, "@{name}"),
             Target::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
             Target::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
             Target::Descriptor(number) => write!(f, "fd:{number}"),
@@ -187,6 +227,10 @@ mod tests {
             ("tcp::4444", tcp("localhost", 4444)),
             ("fd:3", Ok(Target::Descriptor(3))),
             ("fd:0,server=off", Ok(Target::Descriptor(0))),
+            ("@vm 1", Ok(Target::Abstract("vm 1".to_owned()))),
+            ("unix:@vm1,server=on,wait=off", Ok(Target::Abstract("vm1".to_owned()))),
+            ("unix:a,,b,abstract=on,tight=on,server=on", Ok(Target::Abstract("a,b".to_owned()))),
+            ("unix:./@vm1", unix("./@vm1")),
             ("web1", Ok(Target::Machine("web1".to_owned()))),
         ] {
             assert_eq!(text.parse(), expected, "{text}");
@@ -196,14 +240,16 @@ mod tests {
     #[test]
     fn what_is_none_of_these_is_said_in_words() {
         for (text, expected) in [
-            ("", "an empty target: expected unix:PATH, tcp:HOST:PORT, fd:N, a path or a name"),
+            ("", "an empty target: expected unix:PATH, @NAME, tcp:HOST:PORT, fd:N, a path or a name"),
             ("unix:", "'unix:' without a path: expected unix:PATH"),
             ("tcp:host", "'tcp:host' has no port from 1 to 65535: expected tcp:HOST:PORT"),
             ("tcp:host:0", "'tcp:host:0' has no port from 1 to 65535: expected tcp:HOST:PORT"),
             ("tcp:host:99999", "'tcp:host:99999' has no port from 1 to 65535: expected tcp:HOST:PORT"),
             ("fd:monitor", "'fd:monitor' has no number of a descriptor: expected fd:N"),
             ("fd:-1", "'fd:-1' has no number of a descriptor: expected fd:N"),
-            ("unix:/x,abstract=on", "'abstract=on' is no option of a socket that can be connected to"),
+            ("unix:x,abstract=on,tight=off", "'tight=off' is no option of a socket that can be connected to"),
+            ("tcp:h:1,abstract=on", "'abstract=on' is no option of a socket that can be connected to"),
+            ("@", "'@' has no abstract name of 1 to 107 bytes: expected @NAME"),
         ] {
             assert_eq!(text.parse::<Target>().map_err(|error| error.to_string()), Err(expected.to_owned()));
         }
@@ -211,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_target_is_shown_as_it_can_be_given() {
-        for text in ["/run/x.sock", "tcp:[::1]:1", "tcp:host:2", "fd:3", "web1"] {
+        for text in ["/run/x.sock", "@vm1", "tcp:[::1]:1", "tcp:host:2", "fd:3", "web1"] {
             assert_eq!(text.parse::<Target>().map(|target| target.to_string()), Ok(text.to_owned()));
         }
     }

@@ -79,7 +79,7 @@ const MEANINGS: [(Exit, &str); 14] = [
     (Exit::Gone, "the machine or the connection went away"),
     (Exit::NoSuchSocket, "no such socket"),
     (Exit::NobodyListens, "refused: nobody is behind the socket"),
-    (Exit::Held, "held by another client"),
+    (Exit::Held, "in use by another client"),
     (Exit::HumanMonitor, "a human monitor (HMP)"),
     (Exit::Silent, "silent: no greeting in time"),
     (Exit::NotQmp, "not QMP"),

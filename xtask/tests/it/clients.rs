@@ -140,7 +140,7 @@ fn a_monitor_that_socat_holds_is_said_to_be_held_by_socat() {
     heard.wait_for(EVENT_PATIENCE, |heard| heard.contains("QMP").then_some(())).unwrap();
     let output = qev(&["send", text(&path), "query-status", "--timeout", "1s"]);
     assert_eq!(status(&output), 12, "{}", told(&output));
-    let expected = format!("is held by another client, process {} (", socat.id());
+    let expected = format!("is in use by another client, process {} (", socat.id());
     assert!(told(&output).contains(&expected) && told(&output).contains("socat -u UNIX-CONNECT:"), "{}", told(&output));
 }
 

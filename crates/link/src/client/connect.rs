@@ -9,21 +9,24 @@
 //!      │ NobodyListens, …   │   HumanMonitor        │
 //!                           │ anything else: NotQmp
 //! ```
+//!
+//! A monitor that another client uses is Held at once, where that can be seen ([`in_use`]).
 
 use super::Client;
 use super::connection::{Connection, Step};
 use super::events::{Capacity, EndReason, Events};
+use super::in_use::{self, InUseCheck};
 use crate::dial_in::Peer;
-use crate::holder::{self, Count, Holder, Use};
+use crate::holder::{self, Count, Holder, WaitsBehind};
 use crate::inherited::{self, NotInherited};
 use crate::stream::Duplex;
 use crate::target::Target;
+use crate::unix_address::UnixAddress;
 use qev_qmp::{Greeting, QmpError};
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt, MetadataExt as _};
-use std::path::Path;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
@@ -55,6 +58,8 @@ pub struct ConnectOptions {
     pub hold_back: bool,
     /// Whether the socket, where it is a Unix one, is kept a second time, for [`Client::take_spare`]. Default: no.
     pub spare: bool,
+    /// When it is looked whether another client uses the monitor. Default: early.
+    pub in_use_check: InUseCheck,
 }
 
 impl Default for ConnectOptions {
@@ -67,6 +72,7 @@ impl Default for ConnectOptions {
             events: Capacity::default(),
             hold_back: false,
             spare: false,
+            in_use_check: InUseCheck::Early,
         }
     }
 }
@@ -97,6 +103,13 @@ impl ConnectOptions {
     #[must_use]
     pub const fn spare(mut self, spare: bool) -> ConnectOptions {
         self.spare = spare;
+        self
+    }
+
+    /// Changes when it is looked whether another client uses the monitor.
+    #[must_use]
+    pub const fn in_use_check(mut self, check: InUseCheck) -> ConnectOptions {
+        self.in_use_check = check;
         self
     }
 
@@ -241,7 +254,7 @@ impl fmt::Display for ConnectError {
                 write!(f, "nobody listens at {socket}: the QEMU that made it has ended, or was killed; start it again")
             }
             ConnectError::Held { socket, holder } => {
-                write!(f, "{socket} is held by another client")?;
+                write!(f, "{socket} is in use by another client")?;
                 if let Some(holder) = holder {
                     write!(f, ", {holder}")?;
                 }
@@ -309,7 +322,7 @@ impl std::error::Error for ConnectError {
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
     name: String,
-    path: Option<&'a Path>,
+    address: Option<UnixAddress<'a>>,
     timeout: Option<Duration>,
     /// Who is at the other end, where the kernel says so.
     pub(super) peer: Option<Peer>,
@@ -324,7 +337,7 @@ impl Place<'_> {
 
     /// A stream that is there already.
     pub(crate) fn called(name: String) -> Place<'static> {
-        Place { name, path: None, timeout: None, peer: None, inode: None }
+        Place { name, address: None, timeout: None, peer: None, inode: None }
     }
 
     /// Whose other end is known.
@@ -340,29 +353,31 @@ pub(super) async fn connect(
 ) -> Result<(Client, Events), ConnectError> {
     let deadline = Instant::now() + options.greeting_timeout;
     let mut place = Place { timeout: Some(options.greeting_timeout), ..Place::called(target.to_string()) };
+    let look = options.in_use_check == InUseCheck::Early;
     match target {
         Target::Unix(path) => {
-            place.path = Some(path);
-            let stream = match in_time(deadline, UnixStream::connect(path)).await {
-                Ok(stream) => stream,
-                Err(error) => return Err(unix_error(error, path).await),
-            };
-            place.peer = Peer::of(&stream).ok();
-            place.inode = inode(&stream);
-            place.peer.map(connected);
-            let spare = super::handover::spare(&stream, &options);
-            Client::negotiate(stream, &place, options, deadline).await.map(|connected| spare.put(connected))
+            place.address = Some(UnixAddress::Path(path));
+            connect_unix(UnixAddress::Path(path), place, options, deadline, connected).await
+        }
+        Target::Abstract(name) => {
+            place.address = Some(UnixAddress::Abstract(name));
+            connect_unix(UnixAddress::Abstract(name), place, options, deadline, connected).await
         }
         Target::Tcp { host, port } => {
-            let socket = || place.name.clone();
-            let stream = in_time(deadline, TcpStream::connect((host.as_str(), *port))).await.map_err(|source| {
-                match source.kind() {
-                    io::ErrorKind::ConnectionRefused => ConnectError::NobodyListens { socket: socket() },
-                    _ => ConnectError::Io { socket: socket(), source },
-                }
-            })?;
+            let stream = connect_tcp(host, *port, &place.name, deadline, look).await?;
             crate::tcp::set_up(&stream);
-            Client::negotiate(stream, &place, options, deadline).await
+            let ends = stream.peer_addr().ok().zip(stream.local_addr().ok());
+            let behind = async {
+                match ends {
+                    Some((server, own)) => in_use::behind_tcp(server, Some(own)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                connected = Client::negotiate(stream, &place, options, deadline) => connected,
+                holder = behind, if look => Err(ConnectError::Held { socket: place.name.clone(), holder }),
+            }
         }
         Target::Descriptor(number) => {
             let socket = || place.name.clone();
@@ -380,20 +395,78 @@ async fn in_time<T>(deadline: Instant, connected: impl Future<Output = io::Resul
     timeout_at(deadline, connected).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn unix_error(source: io::Error, path: &Path) -> ConnectError {
-    let socket = path.display().to_string();
-    match source.kind() {
-        io::ErrorKind::NotFound => ConnectError::NoSuchSocket { socket },
-        io::ErrorKind::PermissionDenied => ConnectError::NotAllowed { socket },
-        // What is no socket refuses as well.
-        io::ErrorKind::ConnectionRefused => match std::fs::metadata(path) {
+async fn connect_unix(
+    address: UnixAddress<'_>,
+    mut place: Place<'_>,
+    options: ConnectOptions,
+    deadline: Instant,
+    connected: impl FnOnce(Peer),
+) -> Result<(Client, Events), ConnectError> {
+    let look = options.in_use_check == InUseCheck::Early;
+    if look && let Some(holder) = in_use::before_connecting(address).await {
+        return Err(ConnectError::Held { socket: place.name, holder });
+    }
+    let stream = match in_time(deadline, address.connect()).await {
+        Ok(stream) => stream,
+        Err(error) => return Err(unix_error(error, address, place.name).await),
+    };
+    place.peer = Peer::of(&stream).ok();
+    place.inode = inode(&stream);
+    place.peer.map(connected);
+    let spare = super::handover::spare(&stream, &options);
+    let holder = tokio::select! {
+        biased;
+        connected = Client::negotiate(stream, &place, options, deadline) => {
+            return connected.map(|connected| spare.put(connected));
+        }
+        holder = in_use::behind_unix(address, place.inode), if look => holder,
+    };
+    Err(ConnectError::Held { socket: place.name, holder })
+}
+
+/// A connection to the first address of the host that takes one.
+async fn connect_tcp(
+    host: &str,
+    port: u16,
+    name: &str,
+    deadline: Instant,
+    look: bool,
+) -> Result<TcpStream, ConnectError> {
+    let error = |source: io::Error| match source.kind() {
+        io::ErrorKind::ConnectionRefused => ConnectError::NobodyListens { socket: name.to_owned() },
+        _ => ConnectError::Io { socket: name.to_owned(), source },
+    };
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for server in in_time(deadline, tokio::net::lookup_host((host, port))).await.map_err(error)? {
+        let connected = tokio::select! {
+            biased;
+            connected = in_time(deadline, TcpStream::connect(server)) => connected,
+            holder = in_use::behind_tcp(server, None), if look => {
+                return Err(ConnectError::Held { socket: name.to_owned(), holder });
+            }
+        };
+        match connected {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(error(failed))
+}
+
+async fn unix_error(source: io::Error, address: UnixAddress<'_>, socket: String) -> ConnectError {
+    match (source.kind(), address) {
+        (io::ErrorKind::NotFound, _) => ConnectError::NoSuchSocket { socket },
+        (io::ErrorKind::PermissionDenied, _) => ConnectError::NotAllowed { socket },
+        // What is no socket refuses as well. Of an abstract name nothing is left when its listener has ended.
+        (io::ErrorKind::ConnectionRefused, UnixAddress::Path(path)) => match std::fs::metadata(path) {
             Ok(file) if !file.file_type().is_socket() => ConnectError::NotASocket { socket },
             _ => ConnectError::NobodyListens { socket },
         },
+        (io::ErrorKind::ConnectionRefused, UnixAddress::Abstract(_)) => ConnectError::NobodyListens { socket },
         // The queue of those who wait is full.
-        io::ErrorKind::WouldBlock => match holder::other_user(path, None, Count::WaitingToo).await {
-            Use::InUse(holder) => ConnectError::Held { socket, holder },
-            Use::Unused => ConnectError::NotAccepting { socket },
+        (io::ErrorKind::WouldBlock, _) => match holder::other_user(address, None, Count::WaitingToo).await {
+            WaitsBehind::Client(holder) => ConnectError::Held { socket, holder },
+            WaitsBehind::Nobody => ConnectError::NotAccepting { socket },
         },
         _ => ConnectError::Io { socket, source },
     }
@@ -460,10 +533,10 @@ pub(super) async fn negotiate<S: Duplex>(
 /// The connection is still there: whoever is served meanwhile is why it waits.
 async fn nothing_came(place: &Place<'_>, after: Duration) -> ConnectError {
     let socket = place.name.clone();
-    let Some(path) = place.path else { return ConnectError::Silent { socket, after } };
-    match holder::other_user(path, place.inode, Count::Served).await {
-        Use::InUse(holder) => ConnectError::Held { socket, holder },
-        Use::Unused => ConnectError::Silent { socket, after },
+    let Some(address) = place.address else { return ConnectError::Silent { socket, after } };
+    match holder::other_user(address, place.inode, Count::Served).await {
+        WaitsBehind::Client(holder) => ConnectError::Held { socket, holder },
+        WaitsBehind::Nobody => ConnectError::Silent { socket, after },
     }
 }
 

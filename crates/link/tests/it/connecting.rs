@@ -2,6 +2,7 @@
 
 use crate::support::{Folder, GREETING, Raw};
 use qev_link::{Client, ConnectError, ConnectOptions, Target};
+use std::os::linux::net::SocketAddrExt as _;
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -90,6 +91,50 @@ async fn who_is_turned_away_is_told_what_the_peer_said() {
     // That alone is no end.
     let silent = fails_after(&path, &format!("{said}\r\n"), false).await;
     assert!(matches!(silent, ConnectError::Silent { .. }), "{silent:?}");
+}
+
+/// As a QEMU that was given a path relative to a folder that is far down.
+#[tokio::test(start_paused = true)]
+async fn a_path_that_is_longer_than_the_kernel_takes_is_connected_to() {
+    let folder = Folder::new();
+    let deep = folder.file(&["d".repeat(100), "e".repeat(100)].join("/"));
+    std::fs::create_dir_all(&deep).unwrap();
+    let short = folder.file("short");
+    std::os::unix::fs::symlink(&deep, &short).unwrap();
+    let listener = UnixListener::bind(short.join("x.sock")).unwrap();
+    let target = Target::from(deep.join("x.sock"));
+    let (connected, _machine) = tokio::join!(Client::connect(&target, ConnectOptions::default()), async {
+        let mut machine = Raw::new(listener.accept().await.unwrap().0);
+        machine.let_in().await;
+        machine
+    });
+    connected.unwrap();
+    drop(listener);
+    let dead = error(&target).await;
+    assert!(matches!(dead, ConnectError::NobodyListens { .. }), "{dead:?}");
+    std::fs::remove_file(short.join("x.sock")).unwrap();
+    let absent = error(&target).await;
+    assert!(matches!(absent, ConnectError::NoSuchSocket { .. }), "{absent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abstract_socket_is_connected_to() {
+    let name = format!("qev-connecting-{}", std::process::id());
+    let target: Target = format!("unix:{name},abstract=on").parse().unwrap();
+    let absent = error(&target).await;
+    assert!(matches!(absent, ConnectError::NobodyListens { .. }), "{absent:?}");
+    assert!(absent.to_string().starts_with(&format!("nobody listens at @{name}: ")), "{absent}");
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let listener = UnixListener::from_std(listener).unwrap();
+    let (connected, _machine) = tokio::join!(Client::connect(&target, ConnectOptions::default()), async {
+        let mut machine = Raw::new(listener.accept().await.unwrap().0);
+        machine.let_in().await;
+        machine
+    });
+    connected.unwrap();
+    assert_eq!(qev_link::Sockets::look().await.unwrap().at_abstract(&name).clients.len(), 0, "it has left");
 }
 
 #[tokio::test(start_paused = true)]

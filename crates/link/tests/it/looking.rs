@@ -35,6 +35,23 @@ async fn a_monitor_that_is_held_or_waited_for_is_not_free() {
     assert!(!Sockets::look().await.unwrap().at(&path).is_listening, "nobody is behind the file any more");
 }
 
+/// A QEMU whose file was removed listens on, and another one may listen at the path.
+#[tokio::test]
+async fn a_socket_is_known_by_its_file_and_not_by_its_path() {
+    let folder = Folder::new();
+    let path = folder.file("qmp.sock");
+    let old = UnixListener::bind(&path).unwrap();
+    let _client = UnixStream::connect(&path).await.unwrap();
+    let (_accepted, _) = old.accept().await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(!Sockets::look().await.unwrap().at(&path).is_listening, "nobody can get there");
+    let _new = UnixListener::bind(&path).unwrap();
+    assert!(Sockets::look().await.unwrap().at(&path).is_free(), "the client is the other one's");
+    let link = folder.file("link.sock");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(Sockets::look().await.unwrap().at(&link).is_free());
+}
+
 #[tokio::test]
 async fn who_may_connect_is_as_was_asked_for_and_an_inherited_socket_keeps_its_file() {
     let folder = Folder::new();

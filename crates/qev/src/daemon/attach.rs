@@ -31,7 +31,7 @@ use super::process::Process;
 use super::sessions::{Announced, Entered};
 use crate::log_limiter::{LogKind, Origin};
 use crate::printer::now;
-use qev_link::{Capacity, Client, ConnectOptions, Events};
+use qev_link::{Capacity, Client, ConnectOptions, Events, InUseCheck};
 use session::{Monitor, Restored, Start};
 use std::path::PathBuf;
 use tokio::sync::oneshot;
@@ -41,7 +41,9 @@ const ROOM: Capacity = Capacity { items: 256, bytes: 256 << 10 };
 
 /// How a daemon connects: nothing that a monitor says is dropped on the way to its task.
 pub(crate) fn options(daemon: &Daemon) -> ConnectOptions {
-    ConnectOptions::default().events(ROOM).hold_back(true).spare(daemon.handover.is_there())
+    // Sources look by themselves who uses a monitor, and wait for their turn.
+    let options = ConnectOptions::default().in_use_check(InUseCheck::AtTimeout);
+    options.events(ROOM).hold_back(true).spare(daemon.handover.is_there())
 }
 
 /// A monitor that was connected to and has negotiated.

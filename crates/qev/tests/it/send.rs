@@ -96,7 +96,7 @@ fn a_monitor_that_another_client_holds_is_said_to_be_held() {
     let machine = Machine::start(&[]);
     let _held = Raw::connect(&machine.monitor);
     // It is this process that holds it.
-    check(&machine.monitor, "1s", 12, &format!("held by another client, process {} (", std::process::id()));
+    check(&machine.monitor, "1s", 12, &format!("in use by another client, process {} (", std::process::id()));
 }
 
 #[test]
