@@ -101,7 +101,7 @@ pub(crate) async fn waits_behind_tcp(server: SocketAddr, own: Option<SocketAddr>
     let (server, own) = (canonical(server), own.map(canonical));
     let look = move || {
         let table = TcpTable::look();
-        table.is_waiting(server, own).then(|| table.others(server, own)).unwrap_or_default()
+        if table.is_waiting(server, own) { table.others(server, own) } else { Vec::new() }
     };
     match tokio::task::spawn_blocking(look).await.unwrap_or_default()[..] {
         [Some(inode)] => behind(vec![inode]).await,

@@ -8,6 +8,7 @@ mod completions;
 pub(crate) mod demo;
 pub(crate) mod duration;
 pub(crate) mod explain;
+mod in_use;
 mod log;
 mod machine_names;
 mod machines;

@@ -81,11 +81,13 @@ impl Monitor {
     }
 }
 
-/// What a machine is called that does not say: its socket's file name without the ending, or host and port.
+/// What a machine is called that does not say: its socket's file name without the ending, its abstract name, or host and
+/// port.
 pub(crate) fn file_name(target: &Target) -> String {
     match target {
         Target::Unix(path) => stem(path),
         Target::Tcp { host, port } => format!("{host}:{port}"),
+        Target::Abstract(name) => name.clone(),
         Target::Descriptor(_) => target.to_string(),
         Target::Machine(name) => name.clone(),
     }

@@ -142,6 +142,9 @@ fn a_monitor_that_socat_holds_is_said_to_be_held_by_socat() {
     assert_eq!(status(&output), 12, "{}", told(&output));
     let expected = format!("is in use by another client, process {} (", socat.id());
     assert!(told(&output).contains(&expected) && told(&output).contains("socat -u UNIX-CONNECT:"), "{}", told(&output));
+    let output = qev(&["watch", text(&path), "--timeout", "2s"]);
+    assert_eq!(status(&output), 12, "{}", told(&output));
+    assert!(told(&output).contains(&expected), "{}", told(&output));
 }
 
 #[test]

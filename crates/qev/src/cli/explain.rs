@@ -62,7 +62,10 @@ async fn check(target: &Target, format: Format) -> Result<Exit, Failure> {
     if let Target::Machine(name) = target {
         return Err(super::by_name::no_socket(name));
     }
-    let (client, _) = Client::connect(target, ConnectOptions::default()).await?;
+    let (client, _) = match Client::connect(target, ConnectOptions::default()).await {
+        Ok(connected) => connected,
+        Err(error) => return Err(super::in_use::failure(error).await),
+    };
     let schema = introspect::ask(&client).await.map_err(|error| Failure::from(error).about(target))?;
     let differences = compare::differences(&schema);
     let mut out = anstream::stdout();

@@ -6,7 +6,7 @@
 mod command;
 
 use super::near_misses::{NearMisses, wanted};
-use super::{by_name, complete, duration, typo_hints};
+use super::{by_name, complete, duration, in_use, typo_hints};
 use crate::exit::{Exit, Failure, tell};
 use crate::monitor::{Monitor, ROOM, file_name, hostname};
 use crate::printer::{Format, Lines};
@@ -77,7 +77,10 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let arguments = arguments.or(args.arguments);
     let deadline = Instant::now().checked_add(args.timeout);
     let options = ConnectOptions::default().greeting_timeout(args.timeout.min(Duration::from_secs(5)));
-    let (client, events) = Client::connect(&args.target, options).await?;
+    let (client, events) = match Client::connect(&args.target, options).await {
+        Ok(connected) => connected,
+        Err(error) => return Err(in_use::failure(error).await),
+    };
     drop(events);
     let filter = Filter { events: args.wait, wheres: args.r#where, ..Filter::default() };
     let mut wait = match filter.events.is_empty() {

@@ -53,7 +53,10 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     }
     let mut signals = Signals::catch(signals::TO_END)?;
     crate::daemon::serve::raise_open_files();
-    let (client, events) = Client::connect(&args.target, ConnectOptions::default()).await?;
+    let (client, events) = match Client::connect(&args.target, ConnectOptions::default()).await {
+        Ok(connected) => connected,
+        Err(error) => return Err(super::in_use::failure(error).await),
+    };
     drop(events);
     let log = Arc::<LogLimiter>::default();
     tokio::spawn(log_limiter::report(Arc::downgrade(&log)));

@@ -18,7 +18,7 @@ use super::by_name::{Absence, ByName, not_asked};
 use super::log::state_dir;
 use super::near_misses::{NearMisses, wanted};
 use super::select::{number, sequence_number};
-use super::{complete, duration, typo_hints};
+use super::{complete, duration, in_use, typo_hints};
 use crate::exit::{Exit, Failure, tell};
 use crate::monitor::{Monitor, ROOM, file_name, hostname};
 use crate::printer::{Clock, Format, Layout, Printer};
@@ -228,7 +228,10 @@ impl Wait {
                 }
                 connected => {
                     self.refused = None;
-                    return Ok(connected?);
+                    return match connected {
+                        Ok(connected) => Ok(connected),
+                        Err(error) => Err(in_use::failure(error).await),
+                    };
                 }
             }
         }

@@ -11,7 +11,7 @@ use super::by_name::ByName;
 use super::log::state_dir;
 use super::near_misses::{NearMisses, wanted};
 use super::select::{Select, as_options, count};
-use super::{complete, duration};
+use super::{complete, duration, in_use};
 use crate::exit::{Exit, Failure, tell};
 use crate::introspect;
 use crate::monitor::{Monitor, file_name, hostname};
@@ -224,7 +224,7 @@ async fn watch(
     while let Some(note) = queue.recv().await {
         match note {
             Note::NotConnected(error) => {
-                let exit = Failure::from(error).report();
+                let exit = in_use::failure(error).await.report();
                 failed = failed.or(Some(exit));
             }
             Note::NotWatched { name, error } => {

@@ -109,10 +109,11 @@ pub(super) fn host(text: &str) -> Result<String, String> {
 /// Where a monitor is.
 pub(super) fn monitor(text: &str) -> Result<Target, String> {
     match text.parse() {
-        Ok(Target::Unix(at)) => Ok(Target::Unix(socket(&at.to_string_lossy())?)),
-        Ok(target @ Target::Tcp { .. }) => Ok(target),
+        // A path that is longer than a socket's may be is connected to all the same.
+        Ok(Target::Unix(at)) => Ok(Target::Unix(path(&at.to_string_lossy())?)),
+        Ok(target @ (Target::Tcp { .. } | Target::Abstract(_))) => Ok(target),
         _ => Err(format!(
-            "expected a monitor: a path from the root, unix:PATH or tcp:HOST:PORT, not '{}'",
+            "expected a monitor: a path from the root, unix:PATH, @NAME or tcp:HOST:PORT, not '{}'",
             text.escape_debug()
         )),
     }
@@ -235,7 +236,7 @@ mod tests {
 
     #[test]
     fn monitors_are_written_as_for_qemu() {
-        for text in ["/run/vm/a.qmp", "unix:/run/vm/a.qmp", "tcp:localhost:4444"] {
+        for text in ["/run/vm/a.qmp", "unix:/run/vm/a.qmp", "@vm1", "tcp:localhost:4444"] {
             assert!(monitor(text).is_ok(), "{text}");
         }
         for text in ["", "web1", "unix:a.qmp", "tcp:nowhere", "run/a.qmp"] {

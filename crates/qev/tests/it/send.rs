@@ -99,6 +99,23 @@ fn a_monitor_that_another_client_holds_is_said_to_be_held() {
     check(&machine.monitor, "1s", 12, &format!("in use by another client, process {} (", std::process::id()));
 }
 
+/// It is looked first: nobody waits for the time that is over long before a greeting could be.
+#[test]
+fn every_verb_says_before_its_time_is_over_that_a_monitor_is_in_use() {
+    let machine = Machine::start(&[]);
+    let _held = Raw::connect(&machine.monitor);
+    let held = format!("in use by another client, process {} (", std::process::id());
+    for verb in [
+        &["watch", "--timeout", "2s", &machine.monitor][..],
+        &["wait", "--timeout", "2s", &machine.monitor, "STOP"],
+        &["explain", "--check", &machine.monitor],
+    ] {
+        let output = run(verb);
+        assert_eq!(output.status.code(), Some(12), "{verb:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(&held), "{verb:?}: {}", stderr(&output));
+    }
+}
+
 #[test]
 fn a_socket_right_here_needs_no_slash() {
     let machine = Machine::start(&[]);
