@@ -1,7 +1,7 @@
 /**
  * What is looked for: as a person types it, as it stands in the address, and as the daemon is asked.
  *
- *     GUEST_* machine:web* severity:error data.action=pause since:-1h kind:gap
+ *     GUEST_* machine:web* severity:error data.action=pause since:-1h kind:gap grep:"disk full"
  *
  * A link holds all of it, so it shows the same to whoever opens it.
  */
@@ -12,17 +12,21 @@
  * @property {string[]} where conditions, all of them
  * @property {string[]} machine globs, any of them
  * @property {string[]} kind
+ * @property {string} grep a text that the record has; empty for all
  * @property {string} severity that and above; empty for all
  * @property {string} since
  * @property {string} until
  */
 
-const MANY = /** @type {const} */ (["event", "where", "machine", "kind"]);
-const ONE = /** @type {const} */ (["severity", "since", "until"]);
+/** The filters that may be given more than once. */
+export const MANY = /** @type {const} */ (["event", "where", "machine", "kind"]);
+
+/** The filters that have one value. */
+export const ONE = /** @type {const} */ (["grep", "severity", "since", "until"]);
 
 /** @returns {Filters} */
 export function noFilters() {
-  return { event: [], where: [], machine: [], kind: [], severity: "", since: "", until: "" };
+  return { event: [], where: [], machine: [], kind: [], grep: "", severity: "", since: "", until: "" };
 }
 
 /** @param {Filters} filters */

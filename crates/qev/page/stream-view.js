@@ -1,7 +1,7 @@
 /** The stream: all records that meet the filters, newest first, as they come; above them how many there were over time. */
 
 import { histogram, machinesNamed } from "./api.js";
-import { fromAddress, fromText, isEmpty, toQuery, toText } from "./filters.js";
+import { MANY, ONE, fromAddress, fromText, isEmpty, toQuery, toText } from "./filters.js";
 import { HistogramView } from "./histogram.js";
 
 import { eventLink, streamLink } from "./links.js";
@@ -183,7 +183,7 @@ export class StreamView {
       severities,
       element("button", { type: "submit" }, "Show"),
       this.pauseButton,
-      element("p", { id: "filter-help", class: "unseen" }, "Words: an event such as GUEST_*, machine:web*, kind:gap, data.action=pause, since:-1h, until:-5min."),
+      element("p", { id: "filter-help", class: "unseen" }, "Words: an event such as GUEST_*, machine:web*, kind:gap, data.action=pause, grep:text, since:-1h, until:-5min."),
     );
   }
 
@@ -203,12 +203,12 @@ export class StreamView {
     const without = /** @param {Partial<Filters>} change */ (change) => streamLink({ ...filters, ...change });
     /** @type {HTMLElement[]} */
     const chips = [];
-    for (const name of /** @type {const} */ (["event", "where", "machine", "kind"])) {
+    for (const name of MANY) {
       for (const value of filters[name]) {
         chips.push(chip(name, value, without({ [name]: filters[name].filter((other) => other !== value) })));
       }
     }
-    for (const name of /** @type {const} */ (["severity", "since", "until"])) {
+    for (const name of ONE) {
       if (filters[name] !== "") chips.push(chip(name, filters[name], without({ [name]: "" })));
     }
     const ranges = RANGES.map((since) => {

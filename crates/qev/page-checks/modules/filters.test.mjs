@@ -16,12 +16,13 @@ test("each word says what it is", () => {
   check("machine:web* kind:gap severity:error", { machine: ["web*"], kind: ["gap"], severity: "error" });
   check("data.action=pause since:-1h until:2026-11-24T12:00:00Z", { where: ["data.action=pause"], since: "-1h", until: "2026-11-24T12:00:00Z" });
   check('machine:"my guest" where:"data.message=a b"', { machine: ["my guest"], where: ["data.message=a b"] });
+  check('grep:"disk full" STOP', { grep: "disk full", event: ["STOP"] });
   check('machine:"unfinished', { machine: ["unfinished"] });
   check("machine: since:", {});
 });
 
 test("what is typed comes back as it would be typed again", () => {
-  for (const text of ["GUEST_* data.action=pause machine:web* kind:gap severity:error since:-1h", 'machine:"a \\"b\\" \\\\ c"', "event:odd:name", "where:no-equals-sign"]) {
+  for (const text of ["GUEST_* data.action=pause machine:web* kind:gap grep:a=b severity:error since:-1h", 'machine:"a \\"b\\" \\\\ c"', "event:odd:name", "where:no-equals-sign"]) {
     const filters = fromText(text);
     assert.deepEqual(fromText(toText(filters)), filters, text);
     assert.deepEqual(fromAddress(new URLSearchParams(String(toAddress(filters)))), filters, text);
@@ -36,6 +37,7 @@ test("a link holds whatever it was made of", () => {
 
 test("with events picked out, gaps are asked for too", () => {
   assert.equal(String(toQuery(fromText("GUEST_*"))), "event=GUEST_*&others=true&kind=event&kind=gap");
+  assert.equal(String(toQuery(fromText("grep:full"))), "grep=full");
   assert.equal(String(toQuery(fromText("machine:web1"))), "machine=web1");
   assert.equal(String(toQuery(fromText("GUEST_* kind:event"))), "event=GUEST_*&kind=event");
 });
