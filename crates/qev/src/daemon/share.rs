@@ -13,6 +13,7 @@ mod audit;
 mod names;
 pub(crate) mod policy;
 mod read_list;
+mod safe_arguments;
 
 use super::Daemon;
 use super::descriptors::{DescriptorPermit, DescriptorUse, Descriptors};
