@@ -8,7 +8,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Where the daemon of the whole host keeps its state.
 pub(crate) const STATE_OF_HOST: &str = "/var/lib/qev";
@@ -66,12 +66,17 @@ impl Places {
 
 /// The state that who only reads means: their own, if there is one, else that of the host's daemon, if there is one.
 pub(crate) fn state_dir_to_read() -> Result<PathBuf, NoHome> {
-    let own = Places::of_user();
-    let host = Path::new(STATE_OF_HOST);
+    // A link to a folder that may not be entered is there, too.
+    let is_there = |path: &str| std::fs::symlink_metadata(path).is_ok();
+    choose(Places::of_user(), is_there(STATE_OF_HOST) || is_there(SOCKETS_OF_HOST))
+}
+
+/// A folder without a journal, such as one that was only made for a socket, is no state.
+fn choose(own: Result<Places, NoHome>, has_host_daemon: bool) -> Result<PathBuf, NoHome> {
     match own {
-        Ok(own) if own.state_dir.exists() || !host.exists() => Ok(own.state_dir),
-        Err(error) if !host.exists() => Err(error),
-        _ => Ok(host.to_owned()),
+        Ok(own) if !has_host_daemon || own.state_dir.join("journal").exists() => Ok(own.state_dir),
+        Err(error) if !has_host_daemon => Err(error),
+        _ => Ok(STATE_OF_HOST.into()),
     }
 }
 
@@ -114,6 +119,20 @@ mod tests {
             &[("HOME", "/home/a"), ("XDG_STATE_HOME", "/s"), ("XDG_RUNTIME_DIR", "/r"), ("XDG_CONFIG_HOME", "/c")],
             ["/s/qev", "/r/qev", "/c/qev/config.toml"],
         );
+    }
+
+    #[test]
+    fn a_user_without_a_journal_reads_that_of_the_host() {
+        let home = std::env::temp_dir().join(format!("qev-places-{}", std::process::id()));
+        let own = Places { state_dir: home.clone(), run_dir: "/r".into(), config_file: "/c".into() };
+        std::fs::create_dir_all(&home).unwrap();
+        assert_eq!(choose(Ok(own.clone()), true), Ok(STATE_OF_HOST.into()));
+        assert_eq!(choose(Ok(own.clone()), false), Ok(home.clone()));
+        std::fs::create_dir(home.join("journal")).unwrap();
+        assert_eq!(choose(Ok(own), true), Ok(home.clone()));
+        std::fs::remove_dir_all(&home).unwrap();
+        assert_eq!(choose(Err(NoHome), true), Ok(STATE_OF_HOST.into()));
+        assert_eq!(choose(Err(NoHome), false), Err(NoHome));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::printer::Format;
 pub(crate) use manager::{Manager, word};
 pub(crate) use qemu::Qemu;
+use qev_link::Sockets;
 use qev_qmp::json::print::{Layout, Order};
 use qev_qmp::{Object, Value};
 use std::io::Write as _;
@@ -89,7 +90,9 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let qemu = Qemu::ask(&program).await.map_err(|error| Failure::new(Exit::Failed, error))?;
     let arguments = qemu.arguments(&path);
     let setting = manager.setting(&arguments).map_err(Failure::usage)?;
-    let notes = manager.notes(&path);
+    let is_listening = Sockets::look().await.is_ok_and(|sockets| sockets.at(Path::new(&path)).is_listening);
+    let listener = if is_listening { manager::Listener::There } else { manager::Listener::Missing };
+    let notes = manager.notes(&path, listener);
     let text = match args.output {
         Format::Text => {
             let mut text = format!("# {} is QEMU {}\n", program.display(), qemu.version);

@@ -2,6 +2,8 @@
 //! directory service), `getent` asks.
 
 use super::{Group, User};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The group that is called so, if there is one.
@@ -30,6 +32,13 @@ pub(crate) fn name_of(gid: u32) -> String {
         (fields.nth(1)?.parse() == Ok(gid)).then(|| name.to_owned())
     });
     name.unwrap_or_else(|| gid.to_string())
+}
+
+/// What lets a user read what this file's group may, such as the state directory of the host's daemon. Nothing when that is
+/// the group of root, or the file cannot be seen.
+pub(crate) fn how_to_join(path: &Path) -> Option<String> {
+    let gid = path.ancestors().find_map(|path| std::fs::metadata(path).ok()).map(|file| file.gid())?;
+    (gid != 0).then(|| format!("to become one: sudo adduser USER {}, then log in again", name_of(gid)))
 }
 
 fn ask(name: &str) -> Option<u32> {
@@ -95,6 +104,21 @@ mod tests {
         for no_group in ["", "no such group", "-1", "4294967296", "roo"] {
             assert_eq!(find(no_group), None, "{no_group}");
         }
+    }
+
+    #[test]
+    fn how_to_join_names_the_group_of_the_file() {
+        let path = std::env::temp_dir().join(format!("qev-join-{}", std::process::id()));
+        std::fs::write(&path, "").unwrap();
+        let gid = std::fs::metadata(&path).unwrap().gid();
+        let expected =
+            (gid != 0).then(|| format!("to become one: sudo adduser USER {}, then log in again", name_of(gid)));
+        assert_eq!(how_to_join(&path), expected);
+        if std::os::unix::fs::chown(&path, None, Some(4711)).is_ok() {
+            let expected = "to become one: sudo adduser USER 4711, then log in again";
+            assert_eq!(how_to_join(&path).as_deref(), Some(expected));
+        }
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

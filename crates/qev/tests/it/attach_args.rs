@@ -67,11 +67,20 @@ fn each_manager_has_its_setting_and_what_to_know_about_it() {
         assert!(output.status.success(), "{}", stderr(&output));
         let printed = stdout(&output);
         assert!(printed.contains(setting) && printed.contains(note), "{manager:?}: {printed}");
-        assert!(
-            printed.contains("# and qev: mkdir -p /run/qev && qev watch --attach /run/qev/attach.sock\n"),
-            "{printed}"
-        );
+        assert!(printed.contains("# and the daemon: qev serve --attach /run/qev/attach.sock\n"), "{printed}");
     }
+}
+
+#[test]
+fn a_daemon_that_listens_already_is_not_started_a_second_time() {
+    let scratch = Scratch::new();
+    let qemu = fake(&scratch, "QEMU emulator version 7.2.22");
+    let path = scratch.path("attach.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let output = run(&["attach-args", &qemu, "--attach", &path]);
+    let printed = stdout(&output);
+    assert!(printed.contains(&format!("# qev listens at {path} already\n")), "{printed}{}", stderr(&output));
+    assert!(!printed.contains("qev serve"), "{printed}");
 }
 
 #[test]

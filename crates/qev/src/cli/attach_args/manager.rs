@@ -1,7 +1,6 @@
 //! Who starts a QEMU, and how each is told to give it more arguments.
 
 use std::fmt;
-use std::path::Path;
 
 /// Who starts the QEMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +26,13 @@ impl fmt::Display for NoSpaces {
 }
 
 impl std::error::Error for NoSpaces {}
+
+/// Whether somebody listens at the socket that the QEMU is to connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listener {
+    There,
+    Missing,
+}
 
 impl Manager {
     pub(super) fn name(self) -> Option<&'static str> {
@@ -81,7 +87,7 @@ impl Manager {
     }
 
     /// What else has to be known, a sentence a line.
-    pub(super) fn notes(self, path: &str) -> Vec<String> {
+    pub(super) fn notes(self, path: &str, listener: Listener) -> Vec<String> {
         let mut notes: Vec<String> = match self {
             Manager::None => vec!["add this to the command line".to_owned()],
             Manager::Proxmox(vmid) => vec![
@@ -105,8 +111,10 @@ impl Manager {
             ],
             Manager::Nixos => vec!["put this into the machine's configuration".to_owned()],
         };
-        let folder = Path::new(path).parent().and_then(Path::to_str).unwrap_or("/");
-        notes.push(format!("and qev: mkdir -p {} && qev watch --attach {}", word(folder), word(path)));
+        notes.push(match listener {
+            Listener::There => format!("qev listens at {path} already"),
+            Listener::Missing => format!("and the daemon: qev serve --attach {}", word(path)),
+        });
         notes.push("the user who runs QEMU must be allowed to write to that socket".to_owned());
         notes
     }

@@ -75,9 +75,13 @@ impl fmt::Display for AskError {
                 let file = std::fs::metadata(path).or_else(|_| path.parent().unwrap_or(path).metadata());
                 match file {
                     Ok(file) => {
-                        write!(f, ", and members of the group {}: ask as one of them", group::name_of(file.gid()))
+                        write!(f, ", and members of the group {}: ask as one of them", group::name_of(file.gid()))?;
                     }
-                    Err(_) => f.write_str(", and members of its socket's group: ask as one of them"),
+                    Err(_) => f.write_str(", and members of its socket's group: ask as one of them")?,
+                }
+                match group::how_to_join(path) {
+                    Some(how) => write!(f, "; {how}"),
+                    None => Ok(()),
                 }
             }
             AskError::Unreachable { path, .. } => write!(f, "cannot connect to the daemon at {}", path.display()),

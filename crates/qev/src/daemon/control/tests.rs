@@ -21,8 +21,9 @@ fn who_may_not_ask_is_told_who_may() {
     let error = AskError::Unreachable { path: path.clone(), source: io::ErrorKind::PermissionDenied.into() };
     let gid = std::os::unix::fs::MetadataExt::gid(&std::fs::metadata(&path).unwrap());
     let group = crate::config::group::name_of(gid);
+    let how = crate::config::group::how_to_join(&path).map(|how| format!("; {how}")).unwrap_or_default();
     let expected = format!(
-        "the daemon at {} answers root and its own user, and members of the group {group}: ask as one of them",
+        "the daemon at {} answers root and its own user, and members of the group {group}: ask as one of them{how}",
         path.display()
     );
     assert_eq!(error.to_string(), expected);

@@ -159,6 +159,13 @@ impl Table {
         let mut there = std::collections::BTreeSet::new();
         for (found, dial) in looked {
             self.folders.watch(&found.folders);
+            for (folder, error) in &found.unreadable {
+                let (pattern, folder) = (dial.paths.to_string(), folder.display());
+                let line = format!(
+                    "cannot look for monitors that {pattern} matches: {folder}: {error}; let the daemon's user read that folder"
+                );
+                self.daemon.log.log(Origin::Configured(pattern.into()), LogKind::CannotLook, &line);
+            }
             let in_full = dial.paths.is_one();
             for path in found.paths {
                 there.insert(path.clone());
@@ -311,7 +318,11 @@ impl Table {
                         | ConnectError::NotASocket { .. }
                         | ConnectError::NegotiationRefused { .. }
                 );
-                let why = known.stopped().filter(|_| state == "silent").unwrap_or_else(|| error.to_string());
+                if useless || matches!(error, ConnectError::NotAllowed { .. }) {
+                    let origin = Origin::Configured(path.display().to_string().into());
+                    self.daemon.log.log(origin, LogKind::UnusableMonitor, &unusable(&error));
+                }
+                let why = known.stopped().filter(|_| state == "silent").unwrap_or_else(|| unusable(&error));
                 known.show(&self.daemon, &path, state, why);
                 if let (true, Ok(file)) = (useless, std::fs::metadata(&path)) {
                     known.phase = Phase::Useless { device: file.dev(), inode: file.ino() };
@@ -401,6 +412,18 @@ async fn connect(
     Ok(since.elapsed())
 }
 
+/// Why a monitor that the daemon was to connect to cannot be used. For a daemon the remedy is on the side of the socket.
+fn unusable(error: &ConnectError) -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    match error {
+        ConnectError::NotAllowed { socket } => format!(
+            "no permission to connect to {socket}: the daemon's user {uid} must be able to enter its folder and to write to \
+             the socket; change their group and mode, or let QEMU dial in (qev attach-args)"
+        ),
+        error => error.to_string(),
+    }
+}
+
 /// The key of a path that is no machine yet.
 fn key(path: &Path) -> String {
     format!("path:{}", path.display())
@@ -409,4 +432,20 @@ fn key(path: &Path) -> String {
 /// Which file a path leads to: of two paths to one socket it is the same.
 fn file(path: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_may_not_be_opened_names_the_user_and_the_remedy() {
+        let why = unusable(&ConnectError::NotAllowed { socket: "/run/vm/a.qmp".to_owned() });
+        let uid = rustix::process::geteuid().as_raw();
+        assert!(
+            why.starts_with(&format!("no permission to connect to /run/vm/a.qmp: the daemon's user {uid} ")),
+            "{why}"
+        );
+        assert!(why.ends_with("or let QEMU dial in (qev attach-args)"), "{why}");
+    }
 }

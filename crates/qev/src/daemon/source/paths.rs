@@ -3,9 +3,10 @@
 //! A `*` stands for no `/`, and for no leading `.`; what a pattern finds is bounded.
 
 use qev_record::{Glob, GlobError};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
@@ -57,6 +58,8 @@ pub(super) struct Found {
     pub(super) paths: BTreeSet<PathBuf>,
     /// The folders in which a path that matches may appear, or one in which such a folder may.
     pub(super) folders: BTreeSet<PathBuf>,
+    /// The folders that may not be read, and why.
+    pub(super) unreadable: BTreeMap<PathBuf, String>,
 }
 
 impl Paths {
@@ -84,7 +87,15 @@ impl Paths {
         for pattern in &self.patterns {
             let mut next = Vec::new();
             for folder in here {
-                let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+                let entries = match std::fs::read_dir(&folder) {
+                    Ok(entries) => entries,
+                    Err(error) => {
+                        if error.kind() == io::ErrorKind::PermissionDenied {
+                            found.unreadable.insert(folder, error.to_string());
+                        }
+                        continue;
+                    }
+                };
                 found.folders.insert(folder.clone());
                 let names = entries.flatten().map(|entry| entry.file_name());
                 let matching = names.filter(|name| matches(pattern, name)).map(|name| folder.join(name));
@@ -156,7 +167,7 @@ mod tests {
         let full = |names: &[&str]| names.iter().map(|name| root.join(name)).collect::<BTreeSet<_>>();
         let pattern = format!("{}/{pattern}", root.display());
         let found = pattern.parse::<Paths>().unwrap().look();
-        assert_eq!(found, Found { paths: full(paths), folders: full(folders) }, "{pattern}");
+        assert_eq!(found, Found { paths: full(paths), folders: full(folders), ..Found::default() }, "{pattern}");
     }
 
     #[test]
