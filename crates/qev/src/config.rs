@@ -17,6 +17,7 @@ mod values;
 
 pub(crate) use problem::{LoadError, Problem};
 pub(crate) use share::{Allow, Share, SharePolicy, User};
+pub(crate) use show::quoted;
 pub(crate) use values::{LONGEST_SOCKET_PATH, mode};
 
 use crate::places::Places;

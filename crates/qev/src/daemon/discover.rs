@@ -12,9 +12,11 @@ mod way_in;
 
 use super::managers::{self, Manager};
 use command_line::{At, CommandLine, Monitor};
-use qev_link::{Holder, Sockets};
+use qev_link::{Holder, Sockets, Standing, Target};
 use qev_record::plain;
+use rustix::fs::{Access, access};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -41,8 +43,8 @@ pub(crate) struct Found {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Report {
     pub(crate) qemu: Found,
-    /// The monitors for programs that listen at a path, and who holds each.
-    pub(crate) held: Vec<(PathBuf, Hold)>,
+    /// The monitors for programs that listen, and who uses each.
+    pub(crate) held: Vec<(Target, Hold)>,
     /// Whether it is attached, or on its way.
     pub(crate) is_attached: bool,
     /// How it is attached, or why it is not.
@@ -58,8 +60,16 @@ pub(crate) enum Hold {
     Free,
     /// A client is connected; which, when that can be seen.
     Held(Option<Holder>),
-    /// Nobody listens there any more, or it cannot be known.
+    /// Nobody listens there any more.
+    NobodyListens,
+    /// It cannot be known: a TCP port, or the kernel does not say.
     Unknown,
+    /// Its socket's file was removed, or another one is at its path.
+    Removed,
+    /// We may not write to the socket, or not enter its folder; whose the socket is, when that can be seen.
+    NotAllowed(Option<u32>),
+    /// Its path is relative to the folder in which it runs, which we may not see.
+    Relative,
 }
 
 /// What there is to be attached to.
@@ -132,35 +142,63 @@ pub(crate) async fn report(found: Vec<Found>, ours: &Ours) -> Vec<Report> {
         .iter()
         .map(|qemu| {
             let listening = qemu.line.monitors.iter().filter_map(Monitor::listens_for_programs);
-            let standing = |path: &Path| sockets.as_ref().map(|sockets| sockets.at(path)).unwrap_or_default();
-            listening.map(|path| (path.to_owned(), standing(path))).collect()
+            listening.map(|target| (target.clone(), standing(&target, sockets.as_ref()))).collect()
         })
         .collect();
     for (_, standing) in standings.iter().flatten() {
-        clients.extend_from_slice(&standing.clients);
+        clients.extend(standing.iter().flat_map(|standing| standing.clients.iter().copied()));
     }
     let holders = if clients.is_empty() { BTreeMap::new() } else { Sockets::holders(clients).await };
     let programs: BTreeSet<_> = found.iter().filter_map(|qemu| qemu.program.clone()).collect();
     let versions = way_in::versions(programs).await;
     let each = found.into_iter().zip(standings);
     each.map(|(qemu, standings)| {
-        let hold = |standing: &qev_link::Standing| match standing.clients.first() {
-            Some(_) => Hold::Held(standing.clients.iter().find_map(|client| holders.get(client)).cloned()),
-            None if standing.is_free() => Hold::Free,
-            None if standing.is_listening => Hold::Held(None),
-            None => Hold::Unknown,
-        };
-        let held = standings.iter().map(|(path, standing)| (path.clone(), hold(standing))).collect();
+        let held = standings.into_iter().map(|(target, standing)| {
+            let hold = hold(&target, &standing, &holders);
+            (target, hold)
+        });
+        let held = held.collect();
         way_in::judge(qemu, held, ours, &versions)
     })
     .collect()
 }
 
+/// How it stands with a monitor, as far as the kernel shows that.
+fn standing(target: &Target, sockets: Option<&Sockets>) -> Option<Standing> {
+    match target {
+        Target::Unix(path) => sockets.map(|sockets| sockets.at(path)),
+        Target::Abstract(name) => sockets.map(|sockets| sockets.at_abstract(name)),
+        _ => None,
+    }
+}
+
+fn hold(target: &Target, standing: &Option<Standing>, holders: &BTreeMap<u32, Holder>) -> Hold {
+    if let Target::Unix(path) = target {
+        if path.is_relative() {
+            return Hold::Relative;
+        }
+        match std::fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Hold::Removed,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Hold::NotAllowed(None),
+            Ok(file) if access(path.as_path(), Access::WRITE_OK).is_err() => return Hold::NotAllowed(Some(file.uid())),
+            _ => {}
+        }
+    }
+    let Some(standing) = standing else { return Hold::Unknown };
+    match standing.clients.first() {
+        Some(_) => Hold::Held(standing.clients.iter().find_map(|client| holders.get(client)).cloned()),
+        None if standing.is_free() => Hold::Free,
+        None if standing.is_listening => Hold::Held(None),
+        None => Hold::NobodyListens,
+    }
+}
+
 impl Monitor {
-    /// The path, if it is a monitor for programs that listens at one.
-    fn listens_for_programs(&self) -> Option<&Path> {
+    /// Where it listens, if it is a monitor for programs.
+    fn listens_for_programs(&self) -> Option<Target> {
         match &self.at {
-            At::Listens(path) if self.is_qmp => Some(path),
+            At::Listens(path) if self.is_qmp => Some(Target::Unix(path.clone())),
+            At::Address(target) if self.is_qmp => Some(target.clone()),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@
 //!
 //! Only what is said there is known: a file given with -readconfig may say more.
 
+use qev_link::Target;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -36,11 +37,13 @@ pub(crate) struct Monitor {
 pub(crate) enum At {
     /// It listens at this path.
     Listens(PathBuf),
+    /// It listens, and not at a path: a TCP port, or an abstract name.
+    Address(Target),
     /// It connects to this path.
     Dials(PathBuf),
     /// It is a descriptor that QEMU was given: somebody has the other end.
     Inherited,
-    /// It is something else: TCP, a terminal, a pipe.
+    /// It is something else: a terminal, a pipe, a connection over TCP that QEMU makes.
     Other(String),
 }
 
@@ -101,9 +104,27 @@ impl CommandLine {
 
 /// `unix:P,server=on,wait=off` and what else -qmp and -monitor take.
 fn short(value: &str) -> At {
-    match value.strip_prefix("unix:") {
-        Some(rest) => Members::of(rest, "path").at(),
-        None => At::Other(value.to_owned()),
+    match value.split_once(':') {
+        Some(("unix", rest)) => Members::of(rest, "path").at(),
+        Some(("tcp", rest)) => {
+            let mut members = Members::of(rest, "address");
+            let target = members.take("address").and_then(|address| format!("tcp:{address}").parse().ok());
+            match target.filter(|_| members.is_server() && members.is_plain()) {
+                Some(target) => At::Address(on_this_host(target)),
+                None => At::Other(value.to_owned()),
+            }
+        }
+        _ => At::Other(value.to_owned()),
+    }
+}
+
+/// A port at all addresses is one at that of this host.
+fn on_this_host(target: Target) -> Target {
+    match target {
+        Target::Tcp { host, port } if matches!(host.as_str(), "0.0.0.0" | "::" | "localhost") => {
+            Target::Tcp { host: if host == "::" { "::1" } else { "127.0.0.1" }.to_owned(), port }
+        }
+        target => target,
     }
 }
 
@@ -143,9 +164,35 @@ impl Members {
         self.0.remove(name)
     }
 
+    fn is_on(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|value| matches!(value.as_str(), "on" | "yes" | "true"))
+    }
+
+    fn is_server(&self) -> bool {
+        self.is_on("server")
+    }
+
+    /// Whether QMP is spoken over it as it is: no telnet, no web socket, no TLS.
+    fn is_plain(&self) -> bool {
+        !["telnet", "tn3270", "websocket"].iter().any(|name| self.is_on(name)) && !self.0.contains_key("tls-creds")
+    }
+
     fn at(mut self) -> At {
-        let listens = self.take("server").is_some_and(|server| matches!(server.as_str(), "on" | "yes" | "true"));
+        let listens = self.is_server();
+        let port = self.take("port").filter(|_| listens && self.is_plain());
+        if let Some(port) = port {
+            let host = self.take("host").unwrap_or_default();
+            let host = if host.contains(':') { format!("[{host}]") } else { host };
+            if let Ok(target) = format!("tcp:{host}:{port}").parse() {
+                return At::Address(on_this_host(target));
+            }
+        }
+        let is_abstract = self.is_on("abstract");
+        // One that is not tight ends with NULs, which nobody can write down.
+        let is_tight = self.0.get("tight").is_none_or(|_| self.is_on("tight"));
         match (self.take("path"), self.take("fd")) {
+            (Some(name), _) if is_abstract && listens && is_tight => At::Address(Target::Abstract(name)),
+            (Some(name), _) if is_abstract => At::Other(format!("@{name}")),
             (Some(path), _) if listens => At::Listens(path.into()),
             (Some(path), _) => At::Dials(path.into()),
             (None, Some(_)) => At::Inherited,
@@ -171,14 +218,24 @@ mod tests {
     #[test]
     fn monitors_are_found_however_they_are_given() {
         let (listens, dials) = (|path: &str| At::Listens(path.into()), |path: &str| At::Dials(path.into()));
+        let at = |target: &str| At::Address(target.parse().unwrap());
         check("q -qmp unix:/p,server=on,wait=off", None, &[(true, listens("/p"))]);
         check("q -qmp unix:/p,server,nowait", None, &[(true, listens("/p"))]);
         check("q --qmp-pretty unix:/a,,b,server=on", None, &[(true, listens("/a,b"))]);
         check(
             "q -monitor unix:/p,server=on -qmp tcp:h:1,server=on",
             None,
-            &[(false, listens("/p")), (true, At::Other("tcp:h:1,server=on".into()))],
+            &[(false, listens("/p")), (true, at("tcp:h:1"))],
         );
+        check("q -qmp tcp::4444,server,nowait", None, &[(true, at("tcp:127.0.0.1:4444"))]);
+        check("q -qmp tcp:[::]:4444,server=on", None, &[(true, at("tcp:[::1]:4444"))]);
+        check("q -qmp tcp:h:1", None, &[(true, At::Other("tcp:h:1".into()))]);
+        let chardev = "q -mon c,mode=control -chardev socket,id=c";
+        check(&format!("{chardev},host=0.0.0.0,port=1,server=on"), None, &[(true, at("tcp:127.0.0.1:1"))]);
+        check(&format!("{chardev},host=h,port=1,server=on,telnet=on"), None, &[(true, At::Other("socket".into()))]);
+        check(&format!("{chardev},path=vm,server=on,abstract=on"), None, &[(true, at("@vm"))]);
+        check(&format!("{chardev},path=vm,server=on,abstract=on,tight=off"), None, &[(true, At::Other("@vm".into()))]);
+        check("q -qmp unix:vm,abstract=on,server=on,wait=off", None, &[(true, at("@vm"))]);
         check("q -monitor none -monitor stdio", None, &[(false, At::Other("stdio".into()))]);
         check("q -chardev socket,id=c,path=/p,reconnect=1 -mon chardev=c,mode=control", None, &[(true, dials("/p"))]);
         check("q -mon c,mode=control -chardev socket,id=c,path=/p,server=on", None, &[(true, listens("/p"))]);

@@ -14,11 +14,13 @@ impl Report {
     pub(crate) fn to_object(&self) -> Object {
         let qemu = &self.qemu;
         let or_null = |text: Option<&str>| text.map_or(Value::Null, Value::from);
-        let monitors = self.held.iter().map(|(path, hold)| {
-            let object = Object::new().with("path", path.display().to_string());
+        let monitors = self.held.iter().map(|(target, hold)| {
+            let object = Object::new().with("path", target.to_string());
             Value::from(match hold {
                 Hold::Free => object.with("state", "free"),
-                Hold::Unknown => object.with("state", "unknown"),
+                Hold::Unknown | Hold::NobodyListens | Hold::Relative => object.with("state", "unknown"),
+                Hold::Removed => object.with("state", "removed"),
+                Hold::NotAllowed(_) => object.with("state", "no permission"),
                 Hold::Held(None) => object.with("state", "held"),
                 Hold::Held(Some(holder)) => object
                     .with("state", "held")

@@ -5,7 +5,9 @@
 
 use super::{Found, Hold, Ours, Report};
 use crate::cli::attach_args::{self, Manager as Setting, Qemu};
+use crate::config::quoted;
 use crate::daemon::managers::Manager;
+use qev_link::Target;
 use qev_qmp::QemuVersion;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
@@ -39,39 +41,71 @@ fn is_trusted(program: &Path) -> bool {
 /// How it stands with one QEMU.
 pub(super) fn judge(
     qemu: Found,
-    held: Vec<(PathBuf, Hold)>,
+    held: Vec<(Target, Hold)>,
     ours: &Ours,
     versions: &BTreeMap<PathBuf, QemuVersion>,
 ) -> Report {
     let dials = qemu.line.monitors.iter().filter_map(super::Monitor::dials_for_programs);
     let dials_us = dials.map(Path::to_owned).find(|path| ours.attach.contains(path));
-    let free = held.iter().find(|(path, hold)| *hold == Hold::Free && super::managers::owner_of(path).is_none());
+    let free = held.iter().find(|(target, hold)| match target {
+        Target::Unix(path) => *hold == Hold::Free && super::managers::owner_of(path).is_none(),
+        Target::Tcp { .. } => qemu.manager.is_none(),
+        _ => *hold == Hold::Free && qemu.manager.is_none(),
+    });
     let (is_attached, why, attach) = if ours.attached.contains(&qemu.pid) {
         (true, "attached".to_owned(), None)
     } else if let Some(path) = dials_us {
         (true, format!("dials {} by itself", path.display()), None)
-    } else if let Some((path, _)) = free {
-        let line = match ours.has_daemon {
-            true => format!("dial = [\"{}\"] in qev's configuration", path.display()),
-            false => format!("qev serve --dial {}", attach_args::word(&path.display().to_string())),
+    } else if let Some((target, hold)) = free {
+        let line = match target {
+            Target::Unix(path) if !ours.has_daemon => {
+                format!("qev serve --dial {}", attach_args::word(&path.display().to_string()))
+            }
+            Target::Unix(path) => {
+                format!("dial = [{}] in qev's configuration", quoted(&path.to_string_lossy()))
+            }
+            // Only a machine with a name may be elsewhere.
+            target => {
+                let (name, monitor) = (quoted(&qemu.name()), quoted(&target.to_string()));
+                format!("machine = [{{ name = {name}, monitor = {monitor} }}] in qev's configuration")
+            }
         };
-        (false, format!("its monitor {} is free, and not dialled", path.display()), Some(line))
+        let why = match hold {
+            Hold::Free => format!("its monitor {target} is free, and not dialled"),
+            _ => format!("its monitor {target} is not dialled"),
+        };
+        (false, why, Some(line))
     } else {
         (false, why_not(&qemu, &held), line(&qemu, ours, versions))
     };
     Report { qemu, held, is_attached, why, attach }
 }
 
-fn why_not(qemu: &Found, held: &[(PathBuf, Hold)]) -> String {
+fn why_not(qemu: &Found, held: &[(Target, Hold)]) -> String {
     let by_manager = qemu.manager.map(|manager| format!("{manager} manages it"));
     let monitor = held.first().map(|(path, hold)| {
-        let path = path.display();
         match (hold, qemu.manager) {
             (Hold::Held(Some(holder)), _) => format!("its monitor {path} is held by {holder}"),
             (Hold::Held(None), _) => format!("its monitor {path} is held by another client"),
             (Hold::Free, Some(manager)) => format!("its monitor {path} is for {manager}"),
             (Hold::Free, None) => format!("its monitor {path} is a manager's"),
-            (Hold::Unknown, _) => format!("nobody listens at its monitor {path}"),
+            (Hold::NobodyListens, _) => format!("nobody listens at its monitor {path}"),
+            (Hold::Unknown, _) => format!("its monitor is {path}"),
+            (Hold::Removed, Some(_)) => format!("nobody listens at its monitor {path}"),
+            (Hold::Removed, None) => {
+                format!("the socket of its monitor {path} was removed: nobody can connect to it until it is started again")
+            }
+            (Hold::NotAllowed(owner), _) => {
+                let owner = owner.map_or_else(|| "another user".to_owned(), |uid| format!("user {uid}"));
+                format!("its monitor {path} is for {owner}, and we may not connect to it: ask as that user or as root")
+            }
+            (Hold::Relative, _) => {
+                let pid = qemu.pid;
+                format!(
+                    "its monitor {path} is in a folder of process {pid} that only user {} and root can see: ask as one of them",
+                    qemu.uid
+                )
+            }
         }
     });
     let none = if qemu.line.monitors.iter().any(|monitor| monitor.is_qmp) {
