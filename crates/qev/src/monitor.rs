@@ -2,6 +2,7 @@
 
 use crate::printer::now;
 use qev_link::{Capacity, Client, EventItem, Peer, Target};
+use qev_qmp::Json;
 use qev_record::{Record, Severity, record::Gap};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,9 @@ use std::time::Duration;
 /// What a monitor's subscription has room for, in items and bytes: a burst should not cost anything because a terminal is
 /// slow.
 pub(crate) const ROOM: Capacity = Capacity { items: 1 << 16, bytes: 16 << 20 };
+
+/// How many characters of an object that is no event are shown.
+const OBJECT_SHOWN: usize = 200;
 
 /// How long a machine may take to say its name.
 const NAME_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,7 +71,16 @@ impl Monitor {
                 lost.severity = Severity::Error;
                 lost
             }
+            EventItem::TooLarge { event, bytes } => {
+                let name = event.as_ref().map_or("message", |event| event.as_str());
+                let reason =
+                    format!("a {name} of {bytes} bytes is missing: one as large was still waiting to be shown");
+                let mut lost = self.gap(Gap::default(), &reason);
+                lost.severity = Severity::Error;
+                lost
+            }
             EventItem::Garbage(garbage) => self.gap(Gap::default(), &garbage.to_string()),
+            EventItem::Unknown(object) => self.gap(Gap::default(), &not_an_event(object)),
             EventItem::Restarted(_) => self.gap(Gap::default(), "the monitor began a new session"),
             EventItem::Ended(reason) => Record::detached(host, machine, now(), &reason.to_string()),
             _ => return None,
@@ -79,6 +92,16 @@ impl Monitor {
         record.session.clone_from(&self.session);
         record
     }
+}
+
+/// The reason of the gap where an object came that is neither an event nor a reply.
+pub(crate) fn not_an_event(object: &Json) -> String {
+    let text = object.as_text();
+    let mut shown: String = text.chars().take(OBJECT_SHOWN).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    format!("an object that is neither an event nor a reply came: {shown}")
 }
 
 /// What a machine is called that does not say: its socket's file name without the ending, its abstract name, or host and

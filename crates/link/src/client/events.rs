@@ -18,6 +18,7 @@
 //! ```
 
 use super::execute::ExecuteError;
+use qev_qmp::event::EventName;
 use qev_qmp::frame::Garbage;
 use qev_qmp::{Event, Greeting, Json, QmpError};
 use std::collections::VecDeque;
@@ -35,6 +36,14 @@ pub enum EventItem {
     Event(Arc<Event>),
     /// So many items were lost here, because this subscriber did not take them in time.
     Missed(u64),
+    /// An event, or an unknown object, was lost here, because it alone is larger than [`Capacity::bytes`] and another one as
+    /// large was still waiting.
+    TooLarge {
+        /// The event's name; `None` when it was an unknown object.
+        event: Option<EventName>,
+        /// How many bytes its data has.
+        bytes: usize,
+    },
     /// Bytes that were no message. Whatever message they may have been is lost; what follows is not.
     Garbage(Arc<Garbage>),
     /// An object that is neither greeting nor event nor reply.
@@ -106,8 +115,10 @@ impl std::error::Error for EndReason {
     }
 }
 
-/// How much is kept for a subscriber that does not take it: whichever of the two is reached first. The newest item is
-/// always kept, whatever its size.
+/// How much is kept for a subscriber that does not take it: whichever of the two is reached first.
+///
+/// One item that alone has more bytes is kept beside the others. While it waits, each further one is replaced by
+/// [`EventItem::TooLarge`].
 ///
 /// At this bound the oldest items are dropped and counted, or the connection is held back: as was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,7 +306,10 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct QueueState {
     items: VecDeque<Entry>,
+    /// Of all items, but in a queue that drops not of the large one.
     bytes: usize,
+    /// An item that alone is larger than the capacity waits in a queue that drops.
+    has_large: bool,
     missed: u64,
     /// Whether it holds the connection back.
     held: bool,
@@ -312,9 +326,17 @@ impl Queue {
         self.push(Entry::Item(item));
     }
 
-    fn push(&self, entry: Entry) {
+    fn push(&self, mut entry: Entry) {
         let mut state = lock(&self.state);
-        state.bytes += entry.size();
+        if self.is_large(&entry) {
+            match too_large(&entry).filter(|_| state.has_large) {
+                Some(replacement) => entry = Entry::Item(replacement),
+                None => state.has_large = true,
+            }
+        }
+        if !self.is_large(&entry) {
+            state.bytes += entry.size();
+        }
         state.items.push_back(entry);
         if let Some(brake) = &self.brake {
             if !state.held && (state.items.len() >= self.capacity.items || state.bytes >= self.capacity.bytes) {
@@ -327,7 +349,7 @@ impl Queue {
         while state.items.len() > 1 && (state.items.len() > self.capacity.items || state.bytes > self.capacity.bytes) {
             let oldest = state.items.iter().position(|entry| matches!(entry, Entry::Item(_)));
             let Some(oldest) = oldest.and_then(|at| state.items.remove(at)) else { break };
-            state.bytes -= oldest.size();
+            self.removed(&oldest, &mut state);
             state.missed += 1;
         }
         self.filled.notify_one();
@@ -347,7 +369,7 @@ impl Queue {
         let Some(item) = state.items.pop_front() else {
             return state.ended.clone().map(|reason| Entry::Item(EventItem::Ended(reason)));
         };
-        state.bytes -= item.size();
+        self.removed(&item, &mut state);
         let half_empty = state.items.len() <= self.capacity.items / 2 && state.bytes <= self.capacity.bytes / 2;
         if state.held && (half_empty || state.items.is_empty()) {
             self.release(&mut state);
@@ -357,6 +379,19 @@ impl Queue {
             state.items = VecDeque::new();
         }
         Some(item)
+    }
+
+    /// Returns whether an entry is an item that a queue that drops does not count among the others.
+    fn is_large(&self, entry: &Entry) -> bool {
+        self.brake.is_none() && matches!(entry, Entry::Item(_)) && entry.size() > self.capacity.bytes
+    }
+
+    fn removed(&self, entry: &Entry, state: &mut QueueState) {
+        if self.is_large(entry) {
+            state.has_large = false;
+        } else {
+            state.bytes -= entry.size();
+        }
     }
 
     fn release(&self, state: &mut QueueState) {
@@ -375,6 +410,18 @@ impl Drop for Queue {
         if state.held {
             self.release(&mut state);
         }
+    }
+}
+
+/// What stands for an item that is too large, where it has data at all.
+fn too_large(entry: &Entry) -> Option<EventItem> {
+    match entry {
+        Entry::Item(EventItem::Event(event)) => {
+            let bytes = event.data.as_ref().map_or(0, |data| data.as_text().len());
+            Some(EventItem::TooLarge { event: Some(event.name.clone()), bytes })
+        }
+        Entry::Item(EventItem::Unknown(json)) => Some(EventItem::TooLarge { event: None, bytes: json.as_text().len() }),
+        _ => None,
     }
 }
 
@@ -414,6 +461,7 @@ mod tests {
             found.push(match item {
                 EventItem::Event(event) => event.name.to_string(),
                 EventItem::Missed(n) => format!("missed {n}"),
+                EventItem::TooLarge { event, bytes } => format!("{bytes} bytes of {event:?} too large"),
                 EventItem::Ended(reason) => {
                     found.push(reason.to_string());
                     return found;
@@ -441,12 +489,26 @@ mod tests {
     fn bytes_are_bounded_too_but_one_item_is_always_kept() {
         let board = Board::default();
         let mut events = subscribe(&board, Capacity { items: 100, bytes: 1000 });
-        board.publish(&event("A", 400));
-        board.publish(&event("B", 5000));
-        assert_eq!(drain(&mut events), ["missed 1", "B"]);
+        for name in ["A", "B", "C"] {
+            board.publish(&event(name, 300));
+        }
+        assert_eq!(drain(&mut events), ["missed 1", "B", "C"]);
         let mut none = subscribe(&board, 0);
         board.publish(&event("C", 0));
         assert_eq!(drain(&mut none), ["C"]);
+    }
+
+    #[test]
+    fn a_large_item_costs_no_other_and_a_second_one_is_reported_with_its_name_and_size() {
+        let board = Board::default();
+        let mut events = subscribe(&board, Capacity { items: 100, bytes: 1000 });
+        for (name, bytes) in [("A", 300), ("B", 5000), ("C", 6000), ("D", 300)] {
+            board.publish(&event(name, bytes));
+        }
+        let too_large = format!("{} bytes of {:?} too large", 6000 + r#"{"x": ""}"#.len(), Some(EventName::from("C")));
+        assert_eq!(drain(&mut events), ["A", "B", &too_large, "D"]);
+        board.publish(&event("E", 5000));
+        assert_eq!(drain(&mut events), ["E"], "once the first is taken, the next is kept");
     }
 
     #[test]

@@ -233,6 +233,9 @@ impl Upstream {
                 EventItem::Missed(count) => {
                     return Err(Lost::Messages(format!("{count} messages of the machine were lost on the way")));
                 }
+                EventItem::TooLarge { bytes, .. } => {
+                    return Err(Lost::Messages(format!("a message of {bytes} bytes was lost on the way")));
+                }
                 EventItem::Garbage(garbage) => {
                     return Err(Lost::Messages(format!(
                         "something that the machine said could not be read: {garbage}"

@@ -27,6 +27,7 @@ use crate::daemon::recorder::Outbox;
 use crate::daemon::roster::{MachineStatus, Roster};
 use crate::daemon::sessions::{FromSpare, Joining, Membership, MonitorId, Spare};
 use crate::daemon::share::{Lent, Who};
+use crate::monitor::not_an_event;
 use crate::printer::now;
 use qev_link::{Client, EndReason, EventItem, Events};
 use qev_qmp::{Json, Object, Timestamp};
@@ -534,6 +535,7 @@ impl Machine {
                 lost
             }
             EventItem::Garbage(garbage) => gap(&garbage.to_string()),
+            EventItem::Unknown(object) => gap(&not_an_event(&object)),
             EventItem::Restarted(_) => gap("the monitor began a new session"),
             _ => return None,
         };
