@@ -14,6 +14,7 @@ mod events;
 mod execute;
 pub(crate) mod handover;
 mod in_use;
+mod receive;
 pub(crate) mod relay;
 
 pub use connect::{ConnectError, ConnectOptions};
@@ -22,6 +23,7 @@ pub use events::{Capacity, EndReason, EventItem, Events};
 pub use execute::ExecuteError;
 pub use handover::Resumed;
 pub use in_use::InUseCheck;
+pub use receive::{MESSAGE_TIMEOUT, RECEIVE_BUDGET};
 
 use crate::dial_in::Peer;
 use crate::stream::Duplex;

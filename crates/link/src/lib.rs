@@ -29,7 +29,8 @@ mod tcp;
 mod unix_address;
 
 pub use client::{
-    Capacity, Client, ConnectError, ConnectOptions, EndReason, EventItem, Events, ExecuteError, InUseCheck, Resumed,
+    Capacity, Client, ConnectError, ConnectOptions, EndReason, EventItem, Events, ExecuteError, InUseCheck,
+    MESSAGE_TIMEOUT, RECEIVE_BUDGET, Resumed,
 };
 pub use clock::Clock;
 pub use dial_in::{Access, Caller, DialIn, Peer};

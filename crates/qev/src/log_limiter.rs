@@ -75,6 +75,8 @@ pub(crate) enum LogKind {
     TooManyMonitors,
     /// A monitor that is connected to cannot be used.
     UnusableMonitor,
+    /// What a machine answers about itself is too long.
+    AnswerTooLong,
     /// Monitors cannot be looked for.
     CannotLook,
     /// A libvirt, or what it says, cannot be used.
@@ -97,6 +99,7 @@ impl fmt::Display for LogKind {
             LogKind::TooManyDialIns => "dial-in connections beyond the limit per user",
             LogKind::TooManyMonitors => "monitors beyond the limit per process",
             LogKind::UnusableMonitor => "monitors that cannot be used",
+            LogKind::AnswerTooLong => "machines with names or answers that are too long",
             LogKind::CannotLook => "monitors that cannot be looked for",
             LogKind::Libvirt => "problems with libvirt",
             LogKind::NotShared => "monitors that are not shared",

@@ -1,5 +1,6 @@
 //! A monitor as the verbs see it: what its machine is called, and what it says, as records.
 
+use crate::daemon::identity::LONGEST_NAME;
 use crate::printer::now;
 use qev_link::{Capacity, Client, EventItem, Peer, Target};
 use qev_qmp::Json;
@@ -31,7 +32,10 @@ impl Monitor {
     /// The monitor of the machine that calls itself so, else of one called `otherwise`.
     pub(crate) async fn of(client: &Client, host: &Arc<str>, otherwise: impl FnOnce() -> String) -> Monitor {
         let answer = client.execute_with_timeout("query-name", None, NAME_TIMEOUT).await;
-        let name = answer.ok().and_then(|answer| answer.get("name")?.string()).filter(|name| !name.is_empty());
+        let name = answer
+            .ok()
+            .and_then(|answer| answer.get("name")?.string())
+            .filter(|name| (1..=LONGEST_NAME).contains(&name.len()));
         let machine = name.unwrap_or_else(otherwise).into();
         Monitor { host: Arc::clone(host), machine, session: None, attached: "attached".to_owned() }
     }

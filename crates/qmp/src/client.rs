@@ -32,6 +32,9 @@ pub use session::Session;
 /// How many commands may be under way at once.
 pub const MAX_PENDING: usize = 1024;
 
+/// How long a message may be before the greeting has come, and the greeting itself, in bytes. QEMU's has about 150.
+pub const MAX_GREETING: usize = 64 << 10;
+
 /// What the client has for its user.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Incoming {
@@ -97,6 +100,8 @@ enum Phase {
 #[derive(Debug)]
 pub struct Client {
     frames: FrameReader,
+    /// How many bytes a message may have once the peer has greeted.
+    limit: usize,
     phase: Phase,
     want_oob: bool,
     oob: bool,
@@ -115,11 +120,12 @@ impl Client {
         Client::with_limit(want_oob, MAX_FRAME)
     }
 
-    /// The same, for messages of up to this many bytes. What a message takes in memory while it is looked at may be many
+    /// The same, for messages of up to this many bytes, once the peer has greeted; until then [`MAX_GREETING`] holds. What a message takes in memory while it is looked at may be many
     /// times its size.
     pub fn with_limit(want_oob: bool, limit: usize) -> Client {
         Client {
-            frames: FrameReader::with_limit(limit),
+            frames: FrameReader::with_limit(limit.min(MAX_GREETING)),
+            limit,
             phase: Phase::Connecting,
             want_oob,
             oob: false,
@@ -135,6 +141,7 @@ impl Client {
     /// ready as soon as it reads. What the greeting will offer it cannot know: out-of-band execution is not enabled.
     pub fn ahead() -> Client {
         let mut client = Client::new(false);
+        client.frames.set_limit(client.limit);
         let id = client.send("execute", "qmp_capabilities", None);
         client.phase = Phase::Negotiating { id };
         client.ahead = true;
@@ -217,6 +224,11 @@ impl Client {
         Ok(self.send(if oob { "exec-oob" } else { "execute" }, command, arguments))
     }
 
+    /// Returns how many bytes of an incomplete message are kept.
+    pub fn incomplete(&self) -> usize {
+        self.frames.pending()
+    }
+
     /// Whether commands may be sent.
     pub fn is_ready(&self) -> bool {
         self.phase == Phase::Ready
@@ -265,6 +277,7 @@ impl Client {
         if std::mem::take(&mut self.ahead) {
             return;
         }
+        self.frames.set_limit(self.limit);
         // A greeting in the middle of a session starts another: what was under way will not be answered.
         self.pending.clear();
         self.oob = self.want_oob && greeting.offers_oob();

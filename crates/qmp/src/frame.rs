@@ -162,6 +162,11 @@ impl FrameReader {
         (rest, given_up)
     }
 
+    /// Changes how many bytes a message may have.
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }

@@ -16,6 +16,7 @@
 
 use super::events::{Board, EndReason, EventItem};
 use super::execute::{ExecuteError, Order, ReplyTo, Submission};
+use super::receive::{Excess, Incomplete};
 use qev_qmp::client::{Client as Protocol, ExecuteError as Unsent, Incoming, Session};
 use qev_qmp::{Greeting, QmpError};
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub(super) struct Connection<S> {
     output: Output,
     waiting: BTreeMap<u64, ReplyTo>,
     board: Arc<Board>,
+    incomplete: Incomplete,
 }
 
 /// What capabilities negotiation came to; events on the way are on the board.
@@ -59,7 +61,15 @@ struct Held;
 impl<S: crate::stream::Duplex> Connection<S> {
     pub(super) fn new(stream: S, protocol: Protocol, board: Arc<Board>) -> Connection<S> {
         let (reader, writer) = tokio::io::split(stream);
-        Connection { reader, writer, protocol, output: Output::default(), waiting: BTreeMap::new(), board }
+        Connection {
+            reader,
+            writer,
+            protocol,
+            output: Output::default(),
+            waiting: BTreeMap::new(),
+            board,
+            incomplete: Incomplete::new(),
+        }
     }
 
     pub(super) fn has_oob(&self) -> bool {
@@ -73,6 +83,7 @@ impl<S: crate::stream::Duplex> Connection<S> {
     pub(super) async fn negotiate(&mut self) -> Result<Step, EndReason> {
         loop {
             while let Ok(Some(incoming)) = self.next_incoming() {
+                self.incomplete.completed();
                 let step = match &incoming {
                     Incoming::Greeting(greeting) => Some(Step::Greeted(greeting.clone())),
                     Incoming::Ready => Some(Step::Ready),
@@ -89,8 +100,10 @@ impl<S: crate::stream::Duplex> Connection<S> {
                     return Ok(step);
                 }
             }
+            self.incomplete.is_now(self.protocol.incomplete());
             self.output.add(self.protocol.take_output());
             let more = tokio::select! {
+                excess = self.incomplete.exceeded() => return Err(excess.into()),
                 more = crate::stream::read(&mut self.reader, |bytes| feed(&mut self.protocol, bytes)),
                     if !self.board.is_held() => more,
                 () = self.board.released(), if self.board.is_held() => continue,
@@ -119,11 +132,16 @@ impl<S: crate::stream::Duplex> Connection<S> {
             // Asked once a round: one that lets go meanwhile is looked at in the next, for what was read comes first.
             let held = loop {
                 match self.next_incoming() {
-                    Ok(Some(incoming)) => self.dispatch(incoming)?,
+                    Ok(Some(incoming)) => {
+                        self.incomplete.completed();
+                        self.dispatch(incoming)?;
+                    }
                     Ok(None) => break false,
                     Err(Held) => break true,
                 }
             };
+            // While it is held back, what was read may be whole messages.
+            self.incomplete.is_now(if held { 0 } else { self.protocol.incomplete() });
             self.output.add(self.protocol.take_output());
             tokio::select! {
                 more = crate::stream::read(&mut self.reader, |bytes| feed(&mut self.protocol, bytes)), if !held => {
@@ -134,6 +152,7 @@ impl<S: crate::stream::Duplex> Connection<S> {
                         return Err(reason);
                     }
                 }
+                excess = self.incomplete.exceeded() => return Err(excess.into()),
                 () = self.board.released(), if held => {}
                 () = self.output.write(&mut self.writer) => {}
                 order = orders.recv(), if self.output.len() < OUTPUT_ENOUGH => match order {
@@ -219,6 +238,15 @@ fn ended(read: io::Result<bool>) -> Result<(), EndReason> {
         Ok(true) => Ok(()),
         Ok(false) => Err(EndReason::EndOfFile),
         Err(error) => Err(EndReason::from_error(error)),
+    }
+}
+
+impl From<Excess> for EndReason {
+    fn from(excess: Excess) -> EndReason {
+        match excess {
+            Excess::Memory => EndReason::MessageTooLarge,
+            Excess::Time => EndReason::MessageTimeout,
+        }
     }
 }
 

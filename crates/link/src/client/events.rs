@@ -18,6 +18,7 @@
 //! ```
 
 use super::execute::ExecuteError;
+use super::receive::{MESSAGE_TIMEOUT, RECEIVE_BUDGET};
 use qev_qmp::event::EventName;
 use qev_qmp::frame::Garbage;
 use qev_qmp::{Event, Greeting, Json, QmpError};
@@ -69,6 +70,11 @@ pub enum EndReason {
     Io(io::Error),
     /// The peer greeted again and then refused the negotiation.
     NegotiationRefused(QmpError),
+    /// We closed it: an incomplete message took more than [`MESSAGE_TIMEOUT`](super::MESSAGE_TIMEOUT).
+    MessageTimeout,
+    /// We closed it: all incomplete messages together exceeded [`RECEIVE_BUDGET`](super::RECEIVE_BUDGET), and this connection
+    /// had the largest.
+    MessageTooLarge,
     /// We closed it: it was asked for, or nobody held it any more.
     ClosedHere,
 }
@@ -100,6 +106,17 @@ impl fmt::Display for EndReason {
             EndReason::Vanished(_) => "nothing comes back from the peer's host any more",
             EndReason::Io(_) => "reading from the connection failed",
             EndReason::NegotiationRefused(_) => "the peer started the session anew and refused the negotiation",
+            EndReason::MessageTimeout => {
+                return write!(f, "the connection was closed here: a message was incomplete after {MESSAGE_TIMEOUT:?}");
+            }
+            EndReason::MessageTooLarge => {
+                return write!(
+                    f,
+                    "the connection was closed here: it had the largest incomplete message when all together exceeded \
+                     {} MiB",
+                    RECEIVE_BUDGET >> 20
+                );
+            }
             EndReason::ClosedHere => "the connection was closed on this side",
         })
     }

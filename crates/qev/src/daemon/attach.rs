@@ -99,6 +99,11 @@ async fn attach(monitor: Negotiated, restored: Option<(Held, Restored)>, daemon:
     let process = process.filter(|process| known.as_ref().is_none_or(|known| process.session() == *known));
     let session = process.as_ref().map(Process::session).or(known);
     let (answers, early) = questions::ask(&client, &mut events).await;
+    if let Some(ignored) = answers.too_long() {
+        let origin =
+            client.peer().map_or_else(|| Origin::Configured(place.as_str().into()), |peer| Origin::User(peer.uid));
+        daemon.log.log(origin, LogKind::AnswerTooLong, &format!("{place}: {ignored}"));
+    }
     // Who was known is known, whether it answers now or not.
     let (uuid, name) = match &restored {
         Some((held, _)) => (held.uuid.clone(), held.name.clone()),

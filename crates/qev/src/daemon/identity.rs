@@ -8,6 +8,9 @@ use qev_record::Record;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// How long the name may be that a machine gives itself, in bytes: as long as that of a file.
+pub(crate) const LONGEST_NAME: usize = 255;
+
 /// What is known of a machine when it is attached.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Claims {

@@ -28,7 +28,7 @@ mod log_of_a_daemon;
 mod log_options;
 mod machines;
 mod manual;
-mod not_an_event;
+mod odd_machines;
 mod program;
 mod python_client;
 mod qapi_client;

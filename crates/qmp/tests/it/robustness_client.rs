@@ -1,7 +1,7 @@
 //! What a client must live through: whatever a peer sends, no later message is lost.
 
 use proptest::prelude::*;
-use qev_qmp::client::{Client, Incoming};
+use qev_qmp::client::{Client, Incoming, MAX_GREETING};
 use qev_qmp::json::print::{Layout, Order};
 use qev_qmp::{Dialect, Json, Message, Object, Value};
 
@@ -113,10 +113,24 @@ fn an_event_of_a_pretty_monitor_is_one_line_again() {
 #[test]
 fn a_mebibyte_of_data_is_one_event() {
     let line = format!(r#"{{"event": "BIG", "data": {{"text": "{}"}}}}"#, "x".repeat(1 << 20));
-    let stream = format!("{line}\r\n{{\"event\": \"LAST\"}}\r\n");
+    let stream = format!("{GREETING}\r\n{line}\r\n{{\"event\": \"LAST\"}}\r\n");
     for chunk in [1, 4096, 1 << 21] {
-        assert_eq!(heard(stream.as_bytes(), chunk), ["BIG", "LAST"]);
+        assert_eq!(heard(stream.as_bytes(), chunk), ["greeting", "BIG", "LAST"]);
     }
+}
+
+#[test]
+fn a_greeting_is_small_and_a_large_object_before_it_is_not_kept() {
+    let line = format!(r#"{{"QMP": {{"package": "{}"}}}}"#, "x".repeat(1 << 20));
+    let stream = format!("{line}\r\n{GREETING}\r\n");
+    let mut client = Client::new(true);
+    for chunk in stream.as_bytes().chunks(4096) {
+        client.feed(chunk);
+        assert!(!matches!(client.next_incoming(), Some(Incoming::Greeting(greeting)) if !greeting.package.is_empty()));
+        while client.next_incoming().is_some() {}
+        assert!(client.incomplete() <= MAX_GREETING + 4096, "{}", client.incomplete());
+    }
+    assert_eq!(heard(stream.as_bytes(), 4096), ["garbage", "garbage", "greeting"]);
 }
 
 /// Any JSON value, as QEMU could print it.

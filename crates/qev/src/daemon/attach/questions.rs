@@ -5,6 +5,7 @@
 //! kept in their order, for a subscription that is full would hold back the answers.
 
 use super::{block_graph, status_query};
+use crate::daemon::identity::LONGEST_NAME;
 use crate::printer::now;
 use qev_link::{Client, EventItem, Events};
 use qev_qmp::{Json, Object, RunState, Timestamp};
@@ -24,15 +25,33 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How many events may come meanwhile. At this bound it is not waited for answers any more.
 const EARLY: usize = 8192;
 
+/// How long an answer may be, in bytes. A longer one is ignored.
+const LONGEST_ANSWER: usize = 64 << 10;
+
+/// How long the answer with the machine's name may be, in bytes. It is in every `attached` record.
+const LONGEST_NAME_ANSWER: usize = 1 << 10;
+
 /// What a machine said about itself.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     answers: Vec<(&'static str, Json)>,
+    /// The commands whose answers were too long, with their lengths in bytes.
+    too_long: Vec<(&'static str, usize)>,
 }
 
 impl Answers {
+    /// The name, unless it is longer than a machine's name may be.
     pub(super) fn name(&self) -> Option<String> {
-        self.member(NAME, "name")
+        self.member(NAME, "name").filter(|name| name.len() <= LONGEST_NAME)
+    }
+
+    /// What was ignored because it is too long, as a sentence.
+    pub(super) fn too_long(&self) -> Option<String> {
+        let name = self.member(NAME, "name").map(|name| name.len()).filter(|bytes| *bytes > LONGEST_NAME);
+        let name = name.map(|bytes| format!("its name has {bytes} bytes, and {LONGEST_NAME} are allowed"));
+        let answers = self.too_long.iter().map(|(command, bytes)| format!("its answer to {command} has {bytes} bytes"));
+        let all: Vec<String> = name.into_iter().chain(answers).collect();
+        (!all.is_empty()).then(|| format!("too long, so it is ignored: {}", all.join("; ")))
     }
 
     pub(super) fn uuid(&self) -> Option<String> {
@@ -60,9 +79,13 @@ fn is_worth_keeping(command: &str, answer: &Json) -> bool {
     command != block_graph::COMMAND || !block_graph::quorum_children(answer).is_empty()
 }
 
+fn longest(command: &str) -> usize {
+    if command == NAME { LONGEST_NAME_ANSWER } else { LONGEST_ANSWER }
+}
+
 /// Asks, and keeps what is heard meanwhile, with the time at which it was.
 pub(super) async fn ask(client: &Client, events: &mut Events) -> (Answers, Vec<(Timestamp, EventItem)>) {
-    let answers = Mutex::new(Vec::new());
+    let answers = Mutex::new(Answers::default());
     let mut early = Vec::new();
     {
         let (client, answers) = (client, &answers);
@@ -70,8 +93,13 @@ pub(super) async fn ask(client: &Client, events: &mut Events) -> (Answers, Vec<(
             if let Ok(answer) = client.execute_with_timeout(command, None, PATIENCE).await
                 && is_worth_keeping(command, &answer)
             {
+                let bytes = answer.as_text().len();
                 // What is behind the lock is whole at every moment.
-                answers.lock().unwrap_or_else(PoisonError::into_inner).push((command, answer));
+                let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+                match bytes > longest(command) {
+                    true => answers.too_long.push((command, bytes)),
+                    false => answers.answers.push((command, answer)),
+                }
             }
         };
         let all = async {
@@ -91,5 +119,5 @@ pub(super) async fn ask(client: &Client, events: &mut Events) -> (Answers, Vec<(
             }
         }
     }
-    (Answers { answers: answers.into_inner().unwrap_or_else(PoisonError::into_inner) }, early)
+    (answers.into_inner().unwrap_or_else(PoisonError::into_inner), early)
 }
