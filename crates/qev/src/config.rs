@@ -151,6 +151,17 @@ impl Config {
         }
     }
 
+    /// The same with its state, and every socket that has no place of its own, in this folder: a daemon with a state of its
+    /// own has sockets of its own.
+    pub(crate) fn with_state_dir(mut self, dir: PathBuf) -> Config {
+        let default = [Attach::at(self.run_dir.join(ATTACH_SOCKET))];
+        if self.attach == default {
+            self.attach = vec![Attach::at(dir.join(ATTACH_SOCKET))];
+        }
+        self.share.dir = Share::under(&dir).dir;
+        Config { state_dir: dir.clone(), run_dir: dir, ..self }
+    }
+
     /// What a file says, and the defaults where it says nothing.
     fn parse(text: &str, file: &Path, places: &Places) -> Result<Config, LoadError> {
         document::config(text, places)

@@ -17,10 +17,18 @@ pub(crate) struct Args {
     /// The file; by default /etc/qev/config.toml as root, else qev/config.toml in $XDG_CONFIG_HOME or ~/.config
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+
+    /// Print what qev serve would take with this --state-dir
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let config = Config::load(args.file.as_deref()).map_err(|error| Failure::new(Exit::Failed, error))?;
+    let config = match args.state_dir.clone() {
+        Some(dir) => config.with_state_dir(std::path::absolute(&dir).unwrap_or(dir)),
+        None => config,
+    };
     let origin = match &config.file {
         Some(file) => file.display().to_string(),
         None => match Places::of_user() {

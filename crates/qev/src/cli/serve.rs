@@ -13,7 +13,7 @@ It keeps every event of every machine that it holds in a journal, until SIGTERM,
 to it by themselves ('qev attach-args' says what to add to them); 'qev log' shows the history, 'qev machines' \
 who is there.")]
 pub(crate) struct Args {
-    /// Where the journal is kept, and the daemon's own socket
+    /// Where the journal is kept, and every socket that the configuration gives no other place
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
@@ -44,9 +44,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     config.journal.fsync = !args.no_fsync;
     // What the command line says counts instead of what the file says.
     if let Some(dir) = args.state_dir {
-        // A daemon with a state of its own has sockets of its own too.
-        config.share.dir = dir.join("share");
-        config.state_dir = dir;
+        config = config.with_state_dir(std::path::absolute(&dir).unwrap_or(dir));
     }
     if !args.attach.is_empty() {
         config.attach = args.attach.into_iter().map(|path| Attach::at(from_the_root(path))).collect();

@@ -50,6 +50,15 @@ socket = false
 "#;
 
 #[test]
+fn a_state_directory_has_every_socket_that_has_no_place_of_its_own() {
+    let config = read("").unwrap().with_state_dir("/x".into());
+    assert_eq!(config.attach, [Attach::at("/x/attach.sock".into())]);
+    assert_eq!((config.state_dir, config.run_dir, config.share.dir), ("/x".into(), "/x".into(), "/x/share".into()));
+    let config = read(ALL).unwrap();
+    assert_eq!(config.clone().with_state_dir("/x".into()).attach, config.attach);
+}
+
+#[test]
 fn nothing_said_means_the_defaults() {
     let config = read("").unwrap();
     assert_eq!(config, Config::defaults(&places()));

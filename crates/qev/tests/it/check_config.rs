@@ -1,6 +1,8 @@
 //! `qev check-config`: what is in force, or everything that is wrong.
 
-use crate::program::{Scratch, qev, run, stderr, stdout};
+use crate::daemon::PATIENCE;
+use crate::program::{Running, Scratch, qev, run, stderr, stdout};
+use std::time::{Duration, Instant};
 
 #[test]
 fn what_it_prints_is_a_configuration_that_says_the_same() {
@@ -15,6 +17,31 @@ fn what_it_prints_is_a_configuration_that_says_the_same() {
     assert!(all.contains("keep-age = \"30d\"") && all.contains("segment-size = \"64 MiB\""), "{all}");
     std::fs::write(&second, &printed).unwrap();
     assert_eq!(stdout(&run(&["check-config", &second])).split_once('\n').unwrap().1, all);
+}
+
+/// What is printed is what a daemon with this option listens at.
+#[test]
+fn a_state_directory_moves_the_sockets() {
+    let scratch = Scratch::new();
+    let (file, state) = (scratch.path("config.toml"), scratch.path("state"));
+    std::fs::write(&file, "").unwrap();
+    let output = run(&["check-config", &file, "--state-dir", &state]);
+    let printed = stdout(&output);
+    for line in [
+        format!("state-dir = \"{state}\""),
+        format!("run-dir = \"{state}\""),
+        format!("path = \"{state}/attach.sock\""),
+        format!("# folder: \"{state}/share\""),
+    ] {
+        assert!(printed.contains(&line), "{line}: {printed}{}", stderr(&output));
+    }
+    let mut serve = qev(&["serve", "--config", &file, "--state-dir", &state, "--http", "none"]);
+    let _daemon = Running(serve.stderr(std::process::Stdio::null()).spawn().unwrap());
+    let (socket, deadline) = (format!("{state}/attach.sock"), Instant::now() + PATIENCE);
+    while !std::path::Path::new(&socket).exists() {
+        assert!(Instant::now() < deadline, "{socket} is not there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
