@@ -29,14 +29,12 @@ impl Farewell {
         };
         let (severity, reason) = match (fate, shut_down) {
             (None, Some(why)) => (Severity::Notice, format!("the machine shut down ({why})")),
-            // What became of the machine nobody can know.
-            (None, None) if matches!(end, EndReason::Vanished(_)) => (Severity::Error, said(end)),
-            (None, None) => (Severity::Notice, said(end)),
+            (None, None) => (severity_of(end), said(end)),
             (Some((pid, Fate::Running)), Some(why)) => {
                 (Severity::Notice, format!("the machine shut down ({why}); process {pid} still runs"))
             }
             (Some((pid, Fate::Running)), None) => {
-                (Severity::Notice, format!("the monitor was closed, and process {pid} still runs: {}", said(end)))
+                (severity_of(end), format!("the monitor was closed, and process {pid} still runs: {}", said(end)))
             }
             (Some((_, Fate::Gone)), Some(why)) => (Severity::Notice, format!("the machine shut down ({why})")),
             (Some((pid, fate)), Some(why)) => {
@@ -53,6 +51,17 @@ impl Farewell {
             }
         };
         Farewell { reason, severity, has_ended }
+    }
+}
+
+/// The severity of an end that nothing else explains.
+fn severity_of(end: &EndReason) -> Severity {
+    match end {
+        // What became of the machine nobody can know.
+        EndReason::Vanished(_) => Severity::Error,
+        // A message is lost.
+        EndReason::MessageTimeout | EndReason::MessageTooLarge => Severity::Error,
+        _ => Severity::Notice,
     }
 }
 
@@ -111,6 +120,9 @@ mod tests {
         let farewell = Farewell::of(&vanished, None, None);
         let reason = "nothing comes back from the peer's host any more: timed out";
         assert_eq!((farewell.severity, &*farewell.reason), (Severity::Error, reason));
+        for end in [EndReason::MessageTimeout, EndReason::MessageTooLarge] {
+            assert_eq!(Farewell::of(&end, Some((7, Fate::Running)), None).severity, Severity::Error);
+        }
         for fate in [Some(Fate::Gone), None] {
             check(fate, quit, Severity::Notice, "the machine shut down (host-qmp-quit)");
         }
